@@ -1,0 +1,114 @@
+"""What the stages share: optimiser and schedule, named losses, PSNR, and what a checkpoint says of itself."""
+
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.image import PeakSignalNoiseRatio
+
+from datamodules.batch import Batch
+from lightning_modules.config import StageConfig
+from stylecolor import checkpoint
+from stylecolor.checkpoint import Checkpoint
+from stylecolor.color import join_lab
+
+
+class StepOutput(NamedTuple):
+    """What a stage computes from a batch: named losses (`loss` is the one to minimise) and the ab maps that the sample pictures show."""
+
+    losses: dict[str, Tensor]
+    coarse_ab: Tensor
+    ab: Tensor
+
+
+class Stage(LightningModule):
+    """Base of the stages. A subclass defines its networks, `networks`, `loss_names` and `step`.
+
+    `monitor` and `monitor_mode` say which value makes a checkpoint the best one.
+    """
+
+    monitor = "val/psnr"
+    monitor_mode = "max"
+    loss_names: tuple[str, ...] = ("loss",)
+
+    def __init__(self, config: StageConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.metrics = nn.ModuleDict()
+        for split in ("val", "test"):
+            for name in self.loss_names:
+                self.metrics[f"{split}/{name}"] = MeanMetric()
+            self.metrics[f"{split}/psnr"] = PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3))
+
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """The settings of each network and of the pipeline, plain values, by which a checkpoint is rebuilt."""
+        raise NotImplementedError
+
+    def step(self, batch: Batch) -> StepOutput:
+        """Forward pass and losses."""
+        raise NotImplementedError
+
+    def use_memory_format(self) -> None:
+        """Put convolution weights in the memory order of `stage.channels_last`; activations follow their weights."""
+        if self.config.channels_last:
+            self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Log every loss by name under train/."""
+        losses = self.step(batch).losses
+        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=True, batch_size=len(batch))
+        return losses["loss"]
+
+    def _evaluate(self, split: str, batch: Batch) -> StepOutput:
+        output = self.step(batch)
+        for name, value in output.losses.items():
+            # weighted by pictures: means stay exact whatever the batches and processes
+            self.metrics[f"{split}/{name}"].update(value, weight=len(batch))
+        self.metrics[f"{split}/psnr"].update(join_lab(batch.target_l, output.ab), batch.target_rgb)
+        for name in (*self.loss_names, "psnr"):
+            self.log(f"{split}/{name}", self.metrics[f"{split}/{name}"], on_step=False, on_epoch=True, prog_bar=name in ("loss", "psnr"))
+        return output
+
+    def validation_step(self, batch: Batch, batch_index: int) -> StepOutput:
+        """Log every loss and the PSNR of the joined picture under val/."""
+        return self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_index: int) -> StepOutput:
+        """Log every loss and the PSNR of the joined picture under test/."""
+        return self._evaluate("test", batch)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam over what is not frozen."""
+        settings = self.config.optimizer
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        if settings.schedule == "constant":
+            return optimizer
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, settings.step_epochs, settings.gamma)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def on_save_checkpoint(self, checkpoint_contents: dict[str, Any]) -> None:
+        """Record stage and network settings, so that the library can read the checkpoint."""
+        checkpoint_contents[checkpoint.KEY] = checkpoint.describe(self.config.name, **self.networks())
+
+
+def check_width(networks: dict[str, dict[str, Any]], name: str, width: float, setting: str) -> None:
+    """Refuse a checkpoint whose network was made for another width.
+
+    Raises:
+        ValueError: naming both widths.
+    """
+    found = networks[name]["width"]
+    if found != width:
+        raise ValueError(f"{setting}: was trained with stage.width={found:g}, this run has stage.width={width:g}; use the same")
+
+
+def resumed_networks(resumed: Checkpoint, config: StageConfig) -> dict[str, dict[str, Any]]:
+    """The network settings of the checkpoint that a run continues from, its width checked."""
+    for name, settings in resumed.networks.items():
+        if "width" in settings:
+            check_width({name: settings}, name, config.width, f"resume={resumed.path}")
+    return resumed.networks

@@ -1,0 +1,106 @@
+"""sRGB and CIELab (D65, 2 degrees) on the device, the networks' normalisation, and the sRGB gamut."""
+
+import kornia.color
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+L_CENTER = 50.0
+"""Subtracted from L, and ..."""
+L_SCALE = 100.0
+"""... divides it, before a network sees it (SIGGRAPH'17 colorizer)."""
+AB_SCALE = 110.0
+"""Divides a and b before a network sees them; the colorizer's tanh is multiplied by it."""
+
+_WHITE_D65 = (0.95047, 1.0, 1.08883)
+_LAB_KNEE = 6 / 29
+_GAMUT_BISECTIONS = 8
+_GAMUT_TOLERANCE = 1e-4
+
+
+def _in_full_precision(picture: Tensor, what: str) -> Tensor:
+    if not picture.is_floating_point():
+        raise ValueError(f"{what}: expected a floating-point tensor, got {picture.dtype}; divide uint8 sRGB by 255 first")
+    if picture.ndim != 4 or picture.shape[1] != 3:
+        raise ValueError(f"{what}: expected shape (batch, 3, height, width), got {tuple(picture.shape)}")
+    return picture if picture.dtype == torch.float64 else picture.float()
+
+
+def rgb_to_lab(rgb: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """Convert sRGB in [0, 1] to CIELab: L in [0, 100], a and b in about [-128, 127].
+
+    Computed in float32 (float64 stays float64) whatever the input's precision and outside autocast: bf16 autocast
+    would cost up to 2.8 Lab units. Values outside [0, 1] have finite values and gradients, as decoder outputs need.
+
+    Raises:
+        ValueError: for integer tensors and for shapes other than (batch, 3, height, width).
+    """
+    rgb = _in_full_precision(rgb, "rgb_to_lab")
+    with torch.autocast(rgb.device.type, enabled=False):
+        return kornia.color.rgb_to_lab(rgb)
+
+
+def lab_to_rgb(lab: Float[Tensor, "batch 3 height width"], clip: bool = True) -> Float[Tensor, "batch 3 height width"]:
+    """Convert CIELab to sRGB, in float32 or float64 and outside autocast; `clip` cuts the result to [0, 1].
+
+    Clipping a colour outside the sRGB gamut changes its L as well; see `fit_to_gamut`.
+
+    Raises:
+        ValueError: for integer tensors and for shapes other than (batch, 3, height, width).
+    """
+    lab = _in_full_precision(lab, "lab_to_rgb")
+    with torch.autocast(lab.device.type, enabled=False):
+        return kornia.color.lab_to_rgb(lab, clip=clip)
+
+
+def normalize_lab(lab: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """Scale Lab for the networks: `(L - 50) / 100` and `ab / 110`."""
+    return torch.cat(((lab[:, :1] - L_CENTER) / L_SCALE, lab[:, 1:] / AB_SCALE), dim=1)
+
+
+def denormalize_lab(normalized: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """Undo `normalize_lab`."""
+    return torch.cat((normalized[:, :1] * L_SCALE + L_CENTER, normalized[:, 1:] * AB_SCALE), dim=1)
+
+
+@torch.no_grad()
+def fit_to_gamut(lab: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """Move ab towards grey, at constant L and hue, just until each pixel fits the sRGB gamut.
+
+    Found by bisection to 1/256 of the chroma. L is returned as it came, so that a colorized picture keeps the L of its target,
+    which clipping sRGB would not: Lab(50, 100, 0) clips to an sRGB colour of L 54.8. Not differentiable.
+    """
+    lab = _in_full_precision(lab, "fit_to_gamut")
+    l, ab = lab[:, :1], lab[:, 1:]
+    inside = torch.zeros_like(l)
+    outside = torch.ones_like(l)
+    unchanged = _in_gamut(l, ab)
+    for _ in range(_GAMUT_BISECTIONS):
+        middle = (inside + outside) / 2
+        good = _in_gamut(l, middle * ab)
+        inside = torch.where(good, middle, inside)
+        outside = torch.where(good, outside, middle)
+    return torch.cat((l, torch.where(unchanged, ab, inside * ab)), dim=1)
+
+
+def _in_gamut(l: Tensor, ab: Tensor) -> Tensor:
+    """(batch, 1, height, width) bool, judged in linear light: its bounds are the same, and it spares `lab_to_rgb`'s powers."""
+    fy = (l + 16) / 116
+    f = torch.cat((fy + ab[:, :1] / 500, fy, fy - ab[:, 1:] / 200), dim=1)
+    cubic = f.clamp(min=_LAB_KNEE)
+    xyz = cubic * cubic * cubic + 3 * _LAB_KNEE**2 * (f - cubic)
+    with torch.autocast(l.device.type, enabled=False):
+        linear = kornia.color.xyz_to_rgb(xyz * xyz.new_tensor(_WHITE_D65).view(1, 3, 1, 1))
+    return ((linear >= -_GAMUT_TOLERANCE) & (linear <= 1 + _GAMUT_TOLERANCE)).all(dim=1, keepdim=True)
+
+
+def join_lab(
+    l: Float[Tensor, "batch 1 height width"], ab: Float[Tensor, "batch 2 height width"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """sRGB in [0, 1] of a picture with this L and, as far as the gamut allows, this ab."""
+    return lab_to_rgb(fit_to_gamut(torch.cat((l.float(), ab.float()), dim=1)))
+
+
+def gray_rgb(l: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """sRGB in [0, 1] of the colourless picture with this L."""
+    return lab_to_rgb(torch.cat((l, torch.zeros_like(l), torch.zeros_like(l)), dim=1))

@@ -1,0 +1,106 @@
+"""From an ab map to hints: which pixels' colours the colorizer is shown."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from stylecolor.errors import did_you_mean
+from stylecolor.randomness import normal, uniform
+
+PATCH_STOP_PROBABILITY = 1 / 8
+"""Points a picture ~ Geometric(1/8), counted from 0: 7 on average (SIGGRAPH'17, section 3.4)."""
+PATCH_LIMIT = 128
+"""More points than this are as rare as 3 in 10^8 pictures, and are cut."""
+PATCH_MAX_SIDE = 9
+
+
+class Hints(NamedTuple):
+    """Colours shown to the colorizer: ab in Lab units, 0 where hidden, and the mask, 1 where shown."""
+
+    ab: Float[Tensor, "batch 2 height width"]
+    mask: Float[Tensor, "batch 1 height width"]
+
+
+Sampler = Callable[[Tensor, Tensor], Hints]
+"""Called with an ab map and one key for each sample."""
+
+
+def empty_hints(ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, " batch"] | None = None) -> Hints:
+    """No hint at all: the colorizer has to guess, as it does for the pre-colorization."""
+    return Hints(torch.zeros_like(ab), torch.zeros_like(ab[:, :1]))
+
+
+def all_hints(ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, " batch"] | None = None) -> Hints:
+    """The whole map."""
+    return Hints(ab, torch.ones_like(ab[:, :1]))
+
+
+def bernoulli_hints(
+    ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, " batch"], mask_probability: float = 0.99
+) -> Hints:
+    """Hide every pixel with probability `mask_probability`, independently (the project report, section 6.3.3)."""
+    mask = (uniform(keys, "bernoulli", (1, *ab.shape[-2:])) >= mask_probability).to(ab.dtype)
+    return Hints(ab * mask, mask)
+
+
+def patch_hints(ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, " batch"]) -> Hints:
+    """Square patches of 1 to 9 px around the picture's middle, each shown in its mean colour (SIGGRAPH'17, section 3.4).
+
+    Number of points ~ Geometric(1/8) counted from 0, centres ~ N(middle, (extent / 4)^2), sides uniform; where patches overlap, their
+    colours are averaged.
+    """
+    batch, _, height, width = ab.shape
+    points = (uniform(keys, "patches/points", (1,)).log() / math.log1p(-PATCH_STOP_PROBABILITY)).floor().clamp(max=PATCH_LIMIT)
+    exists = torch.arange(PATCH_LIMIT, device=ab.device) < points
+    side = (uniform(keys, "patches/side", (PATCH_LIMIT,)) * PATCH_MAX_SIDE).floor() + 1
+    centres = normal(keys, "patches/centre", (2, PATCH_LIMIT))
+    rows = _patch_extent(centres[:, 0], side, height) * exists.unsqueeze(-1)
+    columns = _patch_extent(centres[:, 1], side, width)
+
+    # a patch is the outer product of its rows and its columns, so sums over all patches are matrix products
+    with torch.autocast(ab.device.type, enabled=False):
+        area = rows.sum(-1) * columns.sum(-1)
+        sums = torch.einsum("bph,bchw,bpw->bcp", rows, ab.float(), columns)
+        colors = sums / area.clamp(min=1).unsqueeze(1)
+        covered = torch.einsum("bph,bpw->bhw", rows, columns).unsqueeze(1)
+        painted = torch.einsum("bph,bcp,bpw->bchw", rows, colors, columns) / covered.clamp(min=1)
+    return Hints(painted.to(ab.dtype), (covered > 0).to(ab.dtype))
+
+
+def _patch_extent(centre: Tensor, side: Tensor, extent: int) -> Tensor:
+    """(batch, points, extent): 1 on the pixels of one axis that each patch covers."""
+    start = ((centre * extent / 4 + extent / 2) - side / 2).round().unsqueeze(-1)
+    position = torch.arange(extent, device=centre.device)
+    return ((position >= start) & (position < start + side.unsqueeze(-1))).float()
+
+
+SAMPLERS: dict[str, Callable[..., Hints]] = {
+    "bernoulli": bernoulli_hints,
+    "patches": patch_hints,
+    "all": all_hints,
+    "none": empty_hints,
+}
+
+
+def make_sampler(name: str, mask_probability: float = 0.99) -> Sampler:
+    """The sampler called `name`; `mask_probability` matters to `bernoulli` alone.
+
+    Raises:
+        ValueError: for an unknown name or a probability outside [0, 1].
+    """
+    if name not in SAMPLERS:
+        raise ValueError(f"stage.hints={name!r} is not one of {', '.join(SAMPLERS)}{did_you_mean(name, SAMPLERS)}")
+    if not 0 <= mask_probability <= 1:
+        raise ValueError(f"stage.mask_probability={mask_probability} is outside [0, 1]")
+    return partial(bernoulli_hints, mask_probability=mask_probability) if name == "bernoulli" else SAMPLERS[name]
+
+
+def drop_hints(hints: Hints, keys: Int64[Tensor, " batch"], probability: float) -> Hints:
+    """Take all hints from a whole sample with this probability, so that the network also learns to colorize on its own."""
+    kept = (uniform(keys, "empty", (1, 1, 1)) >= probability).to(hints.ab.dtype)
+    return Hints(hints.ab * kept, hints.mask * kept)
