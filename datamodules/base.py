@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 from random import Random
 
@@ -92,6 +93,7 @@ class PictureDataModule(LightningDataModule):
         self.config = config
         self.seed = seed
         self.datasets: dict[str, PictureDataset] = {}
+        self.fetched_at = 0.0
         self._listed: dict[str, Pictures] = {}
 
     @property
@@ -203,12 +205,17 @@ class PictureDataModule(LightningDataModule):
         """The test split, in order, centre-cropped."""
         return self._evaluation_loader("test")
 
+    def on_before_batch_transfer(self, batch: PictureBatch, dataloader_idx: int) -> PictureBatch:
+        """Note when the loader delivered, for the share of time spent waiting for data."""
+        self.fetched_at = time.perf_counter()
+        return batch
+
     def on_after_batch_transfer(self, batch: PictureBatch, dataloader_idx: int) -> Batch:
         """On the device and outside autocast: scale to [0, 1] and convert to Lab in float32."""
         return Batch.from_pictures(batch)
 
 
 def leave_signals_to_trainer(worker: int) -> None:
-    """In a worker process: Ctrl-C reaches the whole terminal group, but only the trainer answers it and then ends its workers."""
+    """In a worker process: Ctrl-C and a scheduler's SIGTERM reach every process, but only the trainer answers them, and ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -6,11 +6,9 @@ its seconds.
 
 from dataclasses import dataclass, field
 
+from stylecolor.choices import HINT_SAMPLERS, NORMS, PADDINGS, SITES, check_sites
 from stylecolor.errors import check_choice, check_range
 
-SITES = ("bottleneck", "encoder", "skips", "decoder")
-SKIPS = ("slices", "pre_pool")
-HINTS = ("bernoulli", "patches", "all", "none")
 SCHEDULES = ("constant", "step")
 
 
@@ -103,14 +101,10 @@ class TransferConfig(StageConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for site in self.sites:
-            check_choice("stage.sites", site, SITES)
-        check_choice("stage.skips", self.skips, SKIPS)
-        if "skips" in self.sites and self.skips != "pre_pool":
-            raise ValueError(f"stage.sites: the site 'skips' needs the pooled skips, which stage.skips={self.skips} does not have; use stage.skips=pre_pool")
+        check_sites(self.sites, self.skips)
         check_range("stage.alpha", self.alpha, low=0, high=1)
-        check_choice("stage.norm", self.norm, ("batch", "none"))
-        check_choice("stage.padding", self.padding, ("zeros", "reflect"))
+        check_choice("stage.norm", self.norm, NORMS)
+        check_choice("stage.padding", self.padding, PADDINGS)
 
 
 @dataclass
@@ -130,7 +124,7 @@ class HintedConfig(StageConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("stage.hints", self.hints, HINTS)
+        check_choice("stage.hints", self.hints, HINT_SAMPLERS)
         check_range("stage.mask_probability", self.mask_probability, low=0, high=1)
         check_range("stage.empty_probability", self.empty_probability, low=0, high=1)
         check_range("stage.lambda_", self.lambda_, low=0)

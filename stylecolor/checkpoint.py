@@ -26,6 +26,7 @@ class Checkpoint:
     stage: str
     networks: dict[str, dict[str, Any]]
     state: dict[str, Tensor]
+    global_step: int
 
     def network_state(self, name: str) -> dict[str, Tensor]:
         """The state dict of one network, `transfer` or `colorizer`."""
@@ -52,4 +53,4 @@ def read_checkpoint(path: str | Path, setting: str, stages: tuple[str, ...]) -> 
         raise ValueError(f"{setting}={path}: has checkpoint format {description['format']}, this version reads {FORMAT}; use the version that wrote it")
     if description["stage"] not in stages:
         raise ValueError(f"{setting}={path}: is a checkpoint of stage={description['stage']}, expected stage={' or '.join(stages)}")
-    return Checkpoint(Path(path), description["stage"], description["networks"], contents["state_dict"])
+    return Checkpoint(Path(path), description["stage"], description["networks"], contents["state_dict"], contents["global_step"])

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from stylecolor.errors import did_you_mean
+from stylecolor.errors import check_choice, check_range
 from stylecolor.randomness import normal, uniform
 
 PATCH_STOP_PROBABILITY = 1 / 8
@@ -93,10 +93,8 @@ def make_sampler(name: str, mask_probability: float = 0.99) -> Sampler:
     Raises:
         ValueError: for an unknown name or a probability outside [0, 1].
     """
-    if name not in SAMPLERS:
-        raise ValueError(f"stage.hints={name!r} is not one of {', '.join(SAMPLERS)}{did_you_mean(name, SAMPLERS)}")
-    if not 0 <= mask_probability <= 1:
-        raise ValueError(f"stage.mask_probability={mask_probability} is outside [0, 1]")
+    check_choice("stage.hints", name, SAMPLERS)
+    check_range("stage.mask_probability", mask_probability, low=0, high=1)
     return partial(bernoulli_hints, mask_probability=mask_probability) if name == "bernoulli" else SAMPLERS[name]
 
 

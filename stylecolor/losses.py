@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from stylecolor.encoder import VGG19Encoder
+from stylecolor.errors import check_range
 from stylecolor.randomness import make_key, normal
 
 STYLE_LAYER_WEIGHTS = (1.0, 0.75, 0.2, 0.2, 0.2)
@@ -52,8 +53,7 @@ class PerceptualLoss(nn.Module):
         normalize: bool = True,
     ) -> None:
         super().__init__()
-        if not 1 <= content_layer <= network.depth:
-            raise ValueError(f"stage.loss.content_layer={content_layer} is outside 1..{network.depth} (relu1_1 to relu{network.depth}_1)")
+        check_range("stage.loss.content_layer", content_layer, low=1, high=network.depth)
         if len(style_weights) != network.depth:
             raise ValueError(f"stage.loss.style_weights: expected {network.depth} numbers, for relu1_1 to relu{network.depth}_1, got {len(style_weights)}")
         self.network = network
@@ -127,10 +127,8 @@ class MaskedHuberLoss(nn.Module):
 
     def __init__(self, lambda_: float = 10.0, delta: float = 1.0) -> None:
         super().__init__()
-        if lambda_ < 0:
-            raise ValueError(f"stage.lambda_={lambda_} must not be negative")
-        if delta <= 0:
-            raise ValueError(f"stage.delta={delta} must be positive")
+        check_range("stage.lambda_", lambda_, low=0)
+        check_range("stage.delta", delta, above=0)
         self.lambda_ = lambda_
         self.delta = delta
 

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from stylecolor.errors import check_range
+
 EPSILON = 1e-5
 """Added to the variance on both sides, so that constant channels are well defined."""
 
@@ -61,6 +63,5 @@ def adain(
     Raises:
         ValueError: for alpha outside [0, 1].
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"adain: alpha={alpha} is outside [0, 1]")
+    check_range("adain: alpha", alpha, low=0, high=1)
     return match_statistics(content, channel_statistics(style), alpha)

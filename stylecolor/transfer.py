@@ -8,31 +8,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from stylecolor.choices import NORMS, PADDINGS, check_sites
 from stylecolor.encoder import SliceOutput, VGG19Encoder, slice_channels
-from stylecolor.errors import did_you_mean
+from stylecolor.errors import check_choice, check_range
 from stylecolor.matching import ChannelStatistics, channel_statistics, match_statistics
 
-SITES = ("bottleneck", "encoder", "skips", "decoder")
-SKIPS = ("slices", "pre_pool")
 DECODER_CONVOLUTIONS = (2, 2, 2, 4)
 """Convolutions in the decoder slices 1 to 4: the encoder's, and one more in slice 1, whose widths 64 -> 64 -> 3 need two."""
-
-
-def check_sites(sites: Sequence[str], skips: str) -> None:
-    """Refuse names that are no AdaIN site, and sites that the chosen skips do not have.
-
-    Raises:
-        ValueError: naming the site and the remedy.
-    """
-    for site in sites:
-        if site not in SITES:
-            raise ValueError(f"stage.sites: {site!r} is no AdaIN site, choose from {', '.join(SITES)}{did_you_mean(site, SITES)}")
-    if len(set(sites)) != len(sites):
-        raise ValueError(f"stage.sites={list(sites)}: a site is named twice")
-    if skips not in SKIPS:
-        raise ValueError(f"stage.skips={skips!r} is not one of {', '.join(SKIPS)}")
-    if "skips" in sites and skips != "pre_pool":
-        raise ValueError(f"stage.sites: the site 'skips' matches the pooled skips, which stage.skips={skips} does not have; use stage.skips=pre_pool")
 
 
 @dataclass
@@ -74,10 +56,8 @@ class Decoder(nn.Module):
 
     def __init__(self, width: float = 1.0, skips: str = "slices", norm: str = "batch", padding: str = "zeros") -> None:
         super().__init__()
-        if norm not in ("batch", "none"):
-            raise ValueError(f"stage.norm={norm!r} is not one of batch, none")
-        if padding not in ("zeros", "reflect"):
-            raise ValueError(f"stage.padding={padding!r} is not one of zeros, reflect")
+        check_choice("stage.norm", norm, NORMS)
+        check_choice("stage.padding", padding, PADDINGS)
         self.skips = skips
         channels = slice_channels(width, depth=4)
         self.levels = nn.ModuleDict()
@@ -146,8 +126,7 @@ class TransferNet(nn.Module):
     ) -> None:
         super().__init__()
         check_sites(sites, skips)
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"stage.alpha={alpha} is outside [0, 1]")
+        check_range("stage.alpha", alpha, low=0, high=1)
         self.settings = {
             "width": width,
             "sites": list(sites),

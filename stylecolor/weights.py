@@ -1,7 +1,7 @@
 """Where pretrained weights come from, read safely and checked against the network that wants them."""
 
 import pickle
-import urllib.error
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stylecolor.errors import name_few
+
+SIGGRAPH17_URL = "https://colorizers.s3.us-east-2.amazonaws.com/siggraph17-df00044c.pth"
+"""Where the authors publish their colorizer (their package `colorizers`, BSD 2-clause)."""
 
 _DAMAGED_FILE = (RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError, SafetensorError)
 
@@ -85,26 +88,38 @@ def load_vgg19_state(source: str, expected: Mapping[str, Tensor], width: float) 
 def _fetch_imagenet_vgg19() -> dict[str, Tensor]:
     from torchvision.models import VGG19_Weights
 
-    url = VGG19_Weights.IMAGENET1K_V1.url
+    return fetch(VGG19_Weights.IMAGENET1K_V1.url, "stage.encoder.weights=imagenet", "train with stage.encoder.weights=random")
+
+
+def fetch(url: str, setting: str, alternative: str) -> dict[str, Tensor]:
+    """Read published weights from torch's cache, or download them there; the hex digits in the file's name are checked.
+
+    Raises:
+        ValueError: when the download fails, naming the file to put there by hand and the alternative.
+    """
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
-    try:
-        return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        raise ValueError(
-            f"stage.encoder.weights=imagenet: {url} cannot be fetched ({error}); put the file at {cached} by hand, "
-            "or train with stage.encoder.weights=random"
-        ) from error
+    if not cached.is_file():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(cached), hash_prefix=cached.stem.rpartition("-")[2], progress=sys.stderr.isatty())
+        # torch raises RuntimeError for a wrong checksum
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{setting}: {url} cannot be fetched ({error}); put the file at {cached} by hand, or {alternative}") from error
+    return read_state_file(cached, setting)
 
 
 def load_colorizer_state(path: str | Path, expected: Mapping[str, Tensor], width: float, setting: str) -> dict[str, Tensor]:
-    """A colorizer's weights from a file in the published SIGGRAPH'17 layout or from a checkpoint of the colorizer or joint stage.
+    """A colorizer's weights: `siggraph17` (the published ones, fetched once), a file in their layout, or a checkpoint.
 
     The distribution head (`model_class`) of the published file is left out where the network has none.
 
     Raises:
         ValueError: for a file that does not fit, naming the missing and the unexpected keys.
     """
-    state = read_state_file(path, setting)
+    if path == "siggraph17":
+        state = fetch(SIGGRAPH17_URL, f"{setting}=siggraph17", "train a colorizer with stage=colorizer")
+    else:
+        state = read_state_file(path, setting)
     if "state_dict" in state:
         state = {name.removeprefix("colorizer."): tensor for name, tensor in state["state_dict"].items() if name.startswith("colorizer.")}
         if not state:

@@ -1,0 +1,84 @@
+"""Train one stage: `python train.py stage=transfer data=coco data.root=DIR`; `python train.py --help` explains the settings."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from hydra_plugins.stylecolor_launcher import RESULT_VARIABLE, SweepFailed
+from training.composition import COMPOSITION_ERRORS, CONFIG_DIRECTORY, expand_resume, explain, register, to_experiment
+from training.run_directory import find_newest_checkpoints
+from training.signals import Interrupted
+
+
+def compose() -> tuple[DictConfig, Path] | None:
+    """What the command line composes and the run directory; None where Hydra did something else (a sweep, --help, --cfg)."""
+    composed: list[tuple[DictConfig, Path]] = []
+
+    def remember(config: DictConfig) -> None:
+        composed.append((config, Path(os.path.relpath(HydraConfig.get().runtime.output_dir))))
+
+    GlobalHydra.instance().clear()
+    register()
+    hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="config")(remember)()
+    return composed[0] if composed else None
+
+
+def train() -> float | None:
+    """Compose -> build -> fit -> test -> return the monitored value.
+
+    Hydra only composes; the job runs outside it, so that its errors are told in the job's own words.
+    """
+    sys.argv[1:] = expand_resume(sys.argv[1:])
+    composed = compose()
+    if composed is None:
+        return None
+    config, directory = composed
+    experiment = to_experiment(config)
+    found = find_newest_checkpoints(experiment, Path("outputs"))
+    # Lightning starts further processes with these arguments: they must compose the same run
+    sys.argv += [f'hydra.run.dir="{directory}"', *(f'{setting}="{path}"' for setting, path in found.items())]
+    # these seconds of imports are spent only once the settings are known to be good
+    from training.job import run_job
+
+    value = run_job(experiment, directory, found)
+    report_to_sweep(value=value)
+    return value
+
+
+def main() -> float | None:
+    """Run, and end every mistake in one line and a non-zero exit status; its traceback is in the run's train.log."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        return train()
+    except COMPOSITION_ERRORS as error:
+        refuse(explain(error))
+    except (ValueError, SweepFailed) as error:
+        refuse(str(error))
+    except Interrupted as error:
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def refuse(message: str) -> NoReturn:
+    """Say what is wrong in one line, to the sweep too if this is one of its jobs, and exit with status 1."""
+    report_to_sweep(error=message)
+    sys.exit(f"error: {message}")
+
+
+def report_to_sweep(**outcome: float | str | None) -> None:
+    """Give the monitored value or the error to the sweep that started this job."""
+    if file := os.environ.get(RESULT_VARIABLE):
+        Path(file).write_text(json.dumps(outcome))
+
+
+if __name__ == "__main__":
+    # not the value itself, which would become the exit status
+    main()

@@ -1,0 +1,88 @@
+"""Checkpoints that appear whole or not at all, and when they are written."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from training.run_directory import BEST, CHECKPOINTS, LAST
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the final name and renames, so that a full disk or a crash leaves the checkpoint before it whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Save, or keep what is there.
+
+        Raises:
+            ValueError: when the file cannot be written.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with aside.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        # torch's zip writer turns an OSError into a RuntimeError
+        except (OSError, RuntimeError) as error:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+            reason = error.strerror if isinstance(error, OSError) else f"is the disk full? {error}"
+            kept = "; the checkpoint before it is kept" if path.exists() else ""
+            raise ValueError(f"cannot write {path} ({reason}){kept}") from error
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Load tensors and plain values only."""
+        return super().load_checkpoint(path, map_location, weights_only=True)
+
+
+def best_checkpoint(directory: Path, monitor: str, mode: str) -> ModelCheckpoint:
+    """Keeps best.ckpt, the validation with the lowest or highest monitored value."""
+    return ModelCheckpoint(directory / CHECKPOINTS, Path(BEST).stem, monitor=monitor, mode=mode, save_top_k=1,
+        enable_version_counter=False, save_on_train_epoch_end=False)
+
+
+class LastCheckpoint(Callback):
+    """Keeps last.ckpt: before each validation, at the end of each epoch, and at the step that ends training.
+
+    Where `trainer.max_steps` or `trainer.max_time` ends training in mid-epoch, the state is that of mid-epoch, from which a run that is
+    given more steps goes on; and that step is validated, so that every run leaves a best.ckpt.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / CHECKPOINTS / LAST
+
+    def save(self, trainer: Trainer) -> None:
+        """Write last.ckpt; every process has to call it."""
+        if not trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
+            trainer.save_checkpoint(self.path)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Save what ends training in mid-epoch."""
+        if trainer.global_step == trainer.max_steps:
+            # Lightning validates before a stop that was asked for
+            trainer.should_stop = True
+        if trainer.should_stop and not _epoch_is_complete(trainer):
+            self.save(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Before validation, which can take long."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and not trainer.should_stop:
+            self.save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """At the end of each epoch."""
+        if _epoch_is_complete(trainer):
+            self.save(trainer)
+
+
+def _epoch_is_complete(trainer: Trainer) -> bool:
+    return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch

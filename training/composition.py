@@ -1,0 +1,185 @@
+"""From the command line to dataclasses, through Hydra; whatever does not fit is refused in one line.
+
+Besides the entry points this is the only module that knows Hydra and OmegaConf.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from datamodules import DATA_MODULES
+from lightning_modules import STAGES
+from stylecolor.errors import did_you_mean
+from training.config import LOGGERS, ExperimentConfig, TrainerConfig
+from training.run_directory import find_run
+
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
+CONFIG_DIRECTORY = Path(__file__).resolve().parent.parent / "conf"
+GROUPS: dict[str, dict[str, type]] = {
+    "stage": {name: config for name, (config, _) in STAGES.items()},
+    "data": {name: config for name, (config, _) in DATA_MODULES.items()},
+    "logger": dict(LOGGERS),
+    "trainer": {"default": TrainerConfig},
+}
+
+
+def register() -> None:
+    """Tell Hydra the dataclasses behind conf/*/*.yaml and the resolvers used there."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="experiment", node=ExperimentConfig, package="_global_")
+    for group, choices in GROUPS.items():
+        for name, config in choices.items():
+            store.store(group=f"schema/{group}", name=name, node=config)
+    run_name.cache_clear()
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("run_directory", _run_directory, replace=True)
+
+
+@cache
+def run_name() -> str:
+    """The run directory's name: the time, or what all ranks share when torchrun or SLURM started each of them."""
+    if "SLURM_PROCID" in os.environ and "SLURM_JOB_ID" in os.environ:
+        return f"slurm-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_STEP_ID', '0')}"
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        run_id = os.environ["TORCHELASTIC_RUN_ID"]
+        if run_id != "none":
+            return f"torchrun-{run_id}"
+        # torchrun's default id is the same every time; its agent's start is shared by the ranks of one machine
+        return f"torchrun-{os.getppid()}-{os.environ.get('MASTER_PORT', '0')}"
+    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _run_directory(stage: str, resume: str | None) -> str:
+    if resume is not None:
+        return str(find_run(resume)[0])
+    directory = Path("outputs") / stage / run_name()
+    if run_name()[0].isdigit():
+        later = (directory.with_name(f"{directory.name}-{number}") for number in range(2, 1000))
+        directory = next(path for path in (directory, *later) if not path.exists())
+    return str(directory)
+
+
+def expand_resume(arguments: list[str]) -> list[str]:
+    """Put the settings of the run that `resume=` names before the arguments, which may change them.
+
+    Raises:
+        ValueError: when there is no such run, or another stage, data source or logger is asked for than the run has.
+    """
+    resume = [argument.partition("=")[2] for argument in arguments if argument.startswith("resume=")]
+    if not resume or resume[-1] in ("", "null"):
+        return arguments
+    directory, _ = find_run(resume[-1])
+    saved = yaml.safe_load((directory / "config.yaml").read_text())
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    choices = {group: saved[group]["name"] for group in ("stage", "data", "logger")}
+    for group, choice in choices.items():
+        if group != "logger" and given.get(group, choice) != choice:
+            raise ValueError(f"resume={resume[-1]}: is a run of {group}={choice}, cannot continue with {group}={given[group]}; leave {group}= out")
+    if given.get("logger", choices["logger"]) != choices["logger"]:
+        del saved["logger"]
+    if "experiment" in given:
+        raise ValueError(f"resume={resume[-1]}: a run continues with its own settings; leave experiment= out")
+    leaves = {f"{key}": value for key, value in _leaves(saved) if key != "resume" and not key.endswith(".name")}
+    expanded = [f"{group}={choice}" for group, choice in choices.items()] + [f"{key}={_quote(value)}" for key, value in leaves.items()]
+    return [override for override in expanded if override.partition("=")[0] not in given] + arguments
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _quote(value: Any) -> str:
+    """A value in Hydra's override grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(map(_quote, value))}]"
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return str(value)
+
+
+def to_experiment(config: DictConfig) -> ExperimentConfig:
+    """The dataclasses of a composed config, their ranges checked.
+
+    Raises:
+        ValueError: for an out-of-range value or a key that no dataclass has (Hydra lets `+key=value` through).
+    """
+    experiment = OmegaConf.to_object(config)
+    assert isinstance(experiment, ExperimentConfig)
+    _refuse_extras(experiment, "")
+    return experiment
+
+
+def _refuse_extras(node: Any, prefix: str) -> None:
+    known = {field.name for field in fields(node)}
+    for name, value in vars(node).items():
+        if name not in known:
+            raise ValueError(f"{prefix}{name}: no such setting{did_you_mean(f'{prefix}{name}', all_settings())}")
+        if is_dataclass(value):
+            _refuse_extras(value, f"{prefix}{name}.")
+
+
+@cache
+def all_settings() -> list[str]:
+    """Every setting of every stage, data source, trainer and logger, dotted."""
+    names = {"seed", "resume", "experiment", *(group for group in GROUPS if group != "trainer")}
+    for group, choices in GROUPS.items():
+        for config in choices.values():
+            names.update(_setting_names(config(), f"{group}."))
+    return sorted(names)
+
+
+def _setting_names(node: Any, prefix: str) -> Iterator[str]:
+    for field in fields(node):
+        value = getattr(node, field.name)
+        if is_dataclass(value):
+            yield from _setting_names(value, f"{prefix}{field.name}.")
+        elif field.name != "name":
+            yield f"{prefix}{field.name}"
+
+
+def explain(error: Exception) -> str:
+    """What Hydra or OmegaConf complains of, in one line, with the nearest valid names."""
+    message = str(error)
+    cause = str(error.__cause__ or error.__context__ or "")
+    if found := re.search(r"Could not override '([^']+)'", message):
+        name = found.group(1)
+        if "not in" in cause or "is not in struct" in cause or not cause or "does not exist" in cause:
+            return f"{name}: no such setting here{did_you_mean(name, all_settings())}"
+        return f"{name}: {_first_line(cause)}"
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
+        group, choice = found.groups()
+        choices = [path.stem for path in sorted((CONFIG_DIRECTORY / group).glob("*.yaml"))]
+        return f"{group}={choice} is not one of {', '.join(choices)}{did_you_mean(choice, choices)}"
+    if found := re.search(r"(?:Could not append to config\. An item is already at|Could not delete from config\.?.*) '?([^'.]+(?:\.[^'.]+)*)", message):
+        return f"{found.group(1)}: exists already; leave out the leading + or ~"
+    if found := re.search(r"Error merging override (\S+)", message):
+        return f"{found.group(1)}: {_first_line(cause)}"
+    if found := re.search(r"No match in the defaults list|not find a match in|Could not override '?([^'\n]+)'?\.?\s*No match", message):
+        name = re.search(r"override '?([\w/@.]+)", message)
+        return f"{name.group(1) if name else message}: no such setting{did_you_mean(name.group(1), all_settings()) if name else ''}"
+    if found := re.search(r"full_key: (\S+)", message):
+        return f"{found.group(1)}: {_first_line(message)}"
+    return _first_line(message) + (f" ({_first_line(cause)})" if cause and _first_line(cause) != _first_line(message) else "")
+
+
+def _first_line(message: str) -> str:
+    return message.strip().partition("\n")[0].rstrip(".")

@@ -1,0 +1,151 @@
+"""The settings of a whole experiment: stage, data, trainer, logger."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from datamodules.config import DataConfig
+from lightning_modules.config import StageConfig
+from stylecolor.errors import check_choice, check_range
+
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+
+@dataclass
+class TrainerConfig:
+    """Arguments of Lightning's Trainer, by their own names."""
+
+    accelerator: str = "auto"
+    """`auto`, `cpu`, `gpu`, `cuda`, `mps` or `tpu`."""
+    devices: Any = 1
+    """Number of devices (processes on a CPU), a list of device numbers, or `auto` for all."""
+    num_nodes: int = 1
+    """Machines, when started by torchrun or SLURM."""
+    strategy: str = "auto"
+    """`auto` (one process, or DDP for several), or any name that Lightning knows."""
+    precision: str = "32-true"
+    """`32-true`, `16-mixed` (not on CPU) or `bf16-mixed`."""
+    max_epochs: int = 1
+    """Epochs; -1 for no limit."""
+    max_steps: int = -1
+    """Optimiser steps, whichever limit comes first; -1 for no limit."""
+    max_time: str | None = None
+    """Time limit, DD:HH:MM:SS."""
+    limit_train_batches: Any = 1.0
+    """Batches an epoch takes: a number, or a share in 0..1."""
+    limit_val_batches: Any = 1.0
+    """Batches a validation takes: a number, or a share in 0..1."""
+    limit_test_batches: Any = 1.0
+    """Batches the test takes: a number, or a share in 0..1."""
+    val_check_interval: Any = 1.0
+    """How often to validate: after a number of batches, or a share of an epoch in 0..1."""
+    check_val_every_n_epoch: int | None = 1
+    """Epochs between validations; null counts val_check_interval's batches across epochs."""
+    num_sanity_val_steps: int = 0
+    """Validation batches before training starts."""
+    log_every_n_steps: int = 10
+    """Steps between two rows of training metrics."""
+    accumulate_grad_batches: int = 1
+    """Batches whose gradients make one optimiser step."""
+    gradient_clip_val: float | None = None
+    """Largest gradient norm (or value, see gradient_clip_algorithm)."""
+    gradient_clip_algorithm: str | None = None
+    """`norm` (default) or `value`."""
+    deterministic: Any = None
+    """true refuses operations without a deterministic form, `warn` tells of them."""
+    benchmark: bool | None = None
+    """Let cuDNN time its algorithms; null is Lightning's own choice."""
+    sync_batchnorm: bool = False
+    """Share BatchNorm statistics among processes."""
+    detect_anomaly: bool = False
+    """Find the operation that made a NaN gradient; slow."""
+    profiler: str | None = None
+    """`simple`, `advanced` or `pytorch`."""
+    fast_dev_run: Any = False
+    """true (or a number) runs that many batches of everything, writing nothing but the log."""
+    enable_progress_bar: bool = True
+    enable_model_summary: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
+        check_choice("trainer.precision", self.precision, PRECISIONS)
+        if self.precision == "16-mixed" and self.accelerator == "cpu":
+            raise ValueError("trainer.precision=16-mixed does not exist on CPU; use trainer.precision=bf16-mixed")
+        if isinstance(self.devices, bool) or not isinstance(self.devices, int | str | list):
+            raise ValueError(f"trainer.devices={self.devices} must be a number, a list of device numbers or auto")
+        if isinstance(self.devices, int) and self.devices != -1:
+            check_range("trainer.devices", self.devices, low=1)
+        elif isinstance(self.devices, str) and self.devices != "auto" and not self.devices.replace(",", "").isdigit():
+            raise ValueError(f"trainer.devices={self.devices} must be a number, a list of device numbers or auto")
+        check_range("trainer.num_nodes", self.num_nodes, low=1)
+        check_range("trainer.max_epochs", self.max_epochs, low=-1)
+        check_range("trainer.max_steps", self.max_steps, low=-1)
+        for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"trainer.{name}={value} must be a number of batches or a share in 0..1")
+            check_range(f"trainer.{name}", value, low=0, high=None if isinstance(value, int) else 1)
+        if self.check_val_every_n_epoch is not None:
+            check_range("trainer.check_val_every_n_epoch", self.check_val_every_n_epoch, low=1)
+        check_range("trainer.num_sanity_val_steps", self.num_sanity_val_steps, low=-1)
+        check_range("trainer.log_every_n_steps", self.log_every_n_steps, low=1)
+        check_range("trainer.accumulate_grad_batches", self.accumulate_grad_batches, low=1)
+        if self.gradient_clip_val is not None:
+            check_range("trainer.gradient_clip_val", self.gradient_clip_val, low=0)
+        if self.gradient_clip_algorithm is not None:
+            check_choice("trainer.gradient_clip_algorithm", self.gradient_clip_algorithm, ("norm", "value"))
+        if self.profiler is not None:
+            check_choice("trainer.profiler", self.profiler, ("simple", "advanced", "pytorch"))
+
+
+@dataclass
+class LoggerConfig:
+    """`logger=csv|none`: metrics.csv is written in any case."""
+
+    name: str = "csv"
+    """The logger, as in `logger=`."""
+
+
+@dataclass
+class TensorBoardConfig(LoggerConfig):
+    """`logger=tensorboard`: event files in the run directory's tensorboard/."""
+
+    name: str = "tensorboard"
+
+
+@dataclass
+class WandbConfig(LoggerConfig):
+    """`logger=wandb`: online with an API key, offline by itself without one."""
+
+    name: str = "wandb"
+    project: str = "stylecolor"
+    """The W&B project."""
+    entity: str | None = None
+    """The W&B user or team; null is the account's default."""
+    run_name: str | None = None
+    """Shown on the dashboard; null is the run directory's name."""
+    group: str | None = None
+    """Null, or what the jobs of a sweep get: the sweep's name."""
+    tags: list[str] = field(default_factory=list)
+    offline: bool = False
+    """Do not even try to go online."""
+
+
+LOGGERS: dict[str, type[LoggerConfig]] = {"wandb": WandbConfig, "tensorboard": TensorBoardConfig, "csv": LoggerConfig, "none": LoggerConfig}
+
+
+@dataclass
+class ExperimentConfig:
+    """Everything that `train.py` composes."""
+
+    stage: StageConfig = field(default_factory=StageConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    seed: int = 0
+    """Of every random draw: weights, order, crops, flips, references, hints."""
+    resume: str | None = None
+    """A run directory or a checkpoint in one: continue there with its settings, changed by what else stands on the command line."""
+
+    def __post_init__(self) -> None:
+        check_range("seed", self.seed, low=0, high=2**32 - 1)

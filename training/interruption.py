@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM: finish the step, save a checkpoint, stop every process."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from training.checkpointing import LastCheckpoint
+from training.signals import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopOnSignal(Callback):
+    """The first signal lets the running step finish and saves last.ckpt, in all processes at the same step; the second stops at once.
+
+    Outside training steps, where nothing can be lost, the first one stops at once too.
+    """
+
+    def __init__(self, last: LastCheckpoint) -> None:
+        self.last = last
+        self.received = 0
+        self.in_training_step = False
+        self._group: dist.ProcessGroup | None = None
+
+    def install(self) -> None:
+        """Answer the signals from now on."""
+        for number in SIGNALS:
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received or not self.in_training_step:
+            raise Interrupted(number)
+        self.received = number
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning has put its own handlers in place by now; a handler that raises between two ranks' collectives would hang them."""
+        self.install()
+        if dist.is_available() and dist.is_initialized() and trainer.world_size > 1:
+            # asked of the CPU, so that no device has to be waited for
+            self._group = dist.new_group(backend="gloo")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """From here to the step's end a signal waits."""
+        self.in_training_step = True
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Stop here if any process was asked to."""
+        received = self.received
+        if self._group is not None:
+            number = torch.tensor(received)
+            dist.all_reduce(number, op=dist.ReduceOp.MAX, group=self._group)
+            received = int(number)
+        if received:
+            self.last.save(trainer)
+            raise Interrupted(received)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """last.ckpt was just written, so validation may be broken off."""
+        self.in_training_step = False
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training is over."""
+        self.in_training_step = False

@@ -1,0 +1,176 @@
+"""One job: build, fit, test, return the monitored value."""
+
+import logging
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from datamodules import make_data_module
+from datamodules.base import PictureDataModule
+from lightning_modules import make_stage
+from stylecolor.checkpoint import Checkpoint, read_checkpoint
+from training.checkpointing import AtomicCheckpointIO, LastCheckpoint, best_checkpoint
+from training.config import ExperimentConfig
+from training.interruption import StopOnSignal
+from training.loggers import close_loggers, make_loggers
+from training.monitoring import RunMonitor
+from training.run_directory import LOG_FILE, find_run, start_run
+from training.samples import SamplePictures
+
+
+GRACE_SECONDS = 20
+"""What the other processes get to end by themselves."""
+
+log = logging.getLogger(__name__)
+
+
+def global_rank() -> int:
+    """This process's rank, as torchrun, SLURM or Lightning's own launcher say."""
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
+def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mapping[str, str]) -> float | None:
+    """Train as configured in a run directory; `found_checkpoints` are settings that were filled in, to be logged.
+
+    Returns:
+        The best monitored value, or None when nothing was validated.
+
+    Raises:
+        ValueError: for whatever the user can mend; the traceback is in train.log.
+        Interrupted: after Ctrl-C or SIGTERM, the checkpoint being saved.
+    """
+    resumed = find_run(config.resume)[1] if config.resume else None
+    if global_rank() == 0:
+        start_run(directory, config, resumed is not None)
+    directory.mkdir(parents=True, exist_ok=True)
+    _log_to(directory / LOG_FILE)
+    for setting, path in found_checkpoints.items():
+        log.info("%s: using the newest, %s", setting, path)
+    last = LastCheckpoint(directory)
+    stop = StopOnSignal(last)
+    stop.install()
+    try:
+        return _train(config, directory, resumed, last, stop)
+    except Exception as error:
+        log.error("the run failed", exc_info=True)
+        if isinstance(error, torch.OutOfMemoryError):
+            raise ValueError("the device is out of memory; use a smaller data.batch_size (and trainer.accumulate_grad_batches), or data.image_size") from error
+        raise
+    finally:
+        close_loggers()
+
+
+def _log_to(path: Path) -> None:
+    """Messages go to the terminal and to train.log, tracebacks and what other processes have to say of errors to train.log alone."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(logging.INFO)
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter(f"%(asctime)s [{global_rank()}] %(levelname)s %(name)s: %(message)s"))
+    root.addHandler(file)
+    if global_rank() == 0:
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.setFormatter(logging.Formatter("%(message)s"))
+        terminal.addFilter(lambda record: record.exc_info is None)
+        root.addHandler(terminal)
+    else:
+        file.setLevel(logging.ERROR)
+    logging.captureWarnings(True)
+
+
+def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last: LastCheckpoint, stop: StopOnSignal) -> float | None:
+    _quieten_lightning()
+    seed_everything(config.seed, workers=True, verbose=False)
+    checkpoint = read_checkpoint(resumed, "resume", (config.stage.name,)) if resumed else None
+    stage = make_stage(config.stage, checkpoint)
+    best = best_checkpoint(directory, stage.monitor, stage.monitor_mode)
+    trainer = _make_trainer(config, directory, checkpoint, [stop, last, best])
+    data = make_data_module(config.data, config.seed)
+    _check_data(data, trainer)
+    log.info("run directory: %s", directory)
+    try:
+        trainer.fit(stage, datamodule=data, ckpt_path=resumed, weights_only=True)
+        if not data.has_split("test"):
+            log.info("data=%s has no test split, so nothing is tested", config.data.name)
+        elif Path(best.best_model_path).is_file():
+            trainer.test(stage, datamodule=data, ckpt_path=best.best_model_path, verbose=False, weights_only=True)
+    finally:
+        _end_other_processes(trainer.strategy)
+    for name, value in sorted(trainer.callback_metrics.items()):
+        if name.startswith("test/"):
+            log.info("%s: %.4g", name, value)
+    score = best.best_model_score
+    if score is None:
+        return None
+    log.info("best %s: %.4g (%s)", stage.monitor, score, os.path.relpath(best.best_model_path))
+    return float(score)
+
+
+def _quieten_lightning() -> None:
+    """Advice that is wrong here: workers are chosen by data.num_workers, and the loader does continue where a resumed run stopped."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning_utilities"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*resuming from a checkpoint that ended.*", ".*number of training batches.*smaller than the logging.*",
+                    ".*exists and is not empty.*", ".*using `DistributedSampler`.*", ".*Checkpoint directory.*", ".*_register_pytree_node.*",
+                    ".*single device.*distributed.*", ".*treespec.*LeafSpec.*", ".*in eval mode at the start of training.*"):
+        warnings.filterwarnings("ignore", message)
+
+
+def _make_trainer(config: ExperimentConfig, directory: Path, resumed: Checkpoint | None, callbacks: list[Callback]) -> Trainer:
+    settings = asdict(config.trainer)
+    if config.trainer.enable_progress_bar:
+        # the bar reads the losses, which on a GPU waits for it
+        callbacks.append(TQDMProgressBar(refresh_rate=20 if torch.cuda.is_available() else 1))
+    loggers = make_loggers(config, directory, first_step=resumed.global_step if resumed else 0)
+    callbacks += [RunMonitor(), SamplePictures(directory)]
+    try:
+        trainer = Trainer(
+            **settings,
+            default_root_dir=directory,
+            logger=loggers,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            use_distributed_sampler=False,
+            min_epochs=0,
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise ValueError(f"trainer: {error}") from error
+    if config.trainer.precision == "16-mixed" and trainer.strategy.root_device.type == "cpu":
+        raise ValueError("trainer.precision=16-mixed does not exist on CPU; use trainer.precision=bf16-mixed")
+    return trainer
+
+
+def _check_data(data: PictureDataModule, trainer: Trainer) -> None:
+    """Meet the data's mistakes here, in the first process of the machine, before Lightning starts the others."""
+    if trainer.local_rank == 0:
+        data.prepare_data()
+        data.setup("fit")
+        if data.has_split("test"):
+            data.setup("test")
+
+
+def _end_other_processes(strategy: Strategy) -> None:
+    """Nothing is left running, whatever ended this process."""
+    launcher = strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        for process in launcher.procs:
+            try:
+                process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()

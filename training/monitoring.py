@@ -1,0 +1,64 @@
+"""Learning rate, pictures per second, share of time spent waiting for data, memory."""
+
+import time
+from typing import Any
+
+import psutil
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+GIB = 2**30
+
+
+class RunMonitor(Callback):
+    """Logs learning rate, speed and memory every `log_every_n_steps` steps, from the host's clock: no device is waited for.
+
+    Validation is left out of the time. Waiting is the time from the end of a step until its successor's pictures have come from the loader.
+    """
+
+    def __init__(self) -> None:
+        self._reset(time.perf_counter())
+
+    def _reset(self, now: float) -> None:
+        self.window_start = now
+        self.step_end = now
+        self.waited = 0.0
+        self.pictures = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._reset(time.perf_counter())
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self.validation_start = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on as if there had been no validation."""
+        passed = time.perf_counter() - self.validation_start
+        self.window_start += passed
+        self.step_end += passed
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """The loader's batch is here since the data module saw it."""
+        fetched = trainer.datamodule.fetched_at  # pyright: ignore[reportAttributeAccessIssue]
+        self.waited += max(0.0, fetched - self.step_end)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log at the end of each window."""
+        now = time.perf_counter()
+        self.step_end = now
+        self.pictures += len(batch) * trainer.world_size
+        if (trainer.fit_loop.total_batch_idx + 1) % trainer.log_every_n_steps:  # pyright: ignore[reportAttributeAccessIssue]
+            return
+        elapsed = now - self.window_start
+        values = {
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "speed/pictures_per_second": self.pictures / elapsed,
+            "speed/waiting_for_data": self.waited / elapsed,
+            "memory/host_gib": psutil.Process().memory_info().rss / GIB,
+        }
+        if pl_module.device.type == "cuda":
+            values["memory/device_gib"] = torch.cuda.max_memory_allocated(pl_module.device) / GIB
+        pl_module.log_dict(values, on_step=True, on_epoch=False, rank_zero_only=True)
+        self._reset(now)
