@@ -11,10 +11,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hydra_plugins.stylecolor_launcher import RESULT_VARIABLE, SweepFailed
 from training.composition import COMPOSITION_ERRORS, CONFIG_DIRECTORY, expand_resume, explain, register, to_experiment
+from training.outcomes import RESULT_VARIABLE, Interrupted, SweepFailed
 from training.run_directory import find_newest_checkpoints
-from training.signals import Interrupted
 
 
 def compose() -> tuple[DictConfig, Path] | None:
@@ -65,6 +64,10 @@ def main() -> float | None:
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        # a mistake of ours: the traceback is wanted
+        report_to_sweep(error=f"{type(error).__name__}: {error}")
+        raise
 
 
 def refuse(message: str) -> NoReturn:

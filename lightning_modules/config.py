@@ -5,11 +5,19 @@ its seconds.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from stylecolor.choices import HINT_SAMPLERS, NORMS, PADDINGS, SITES, check_sites
 from stylecolor.errors import check_choice, check_range
 
 SCHEDULES = ("constant", "step")
+
+
+def _names(value: Any) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"stage.sites={value} must be a list of names, such as [encoder,decoder], or one name")
+    return names
 
 
 @dataclass
@@ -87,8 +95,8 @@ class TransferConfig(StageConfig):
     """`stage=transfer`: the decoder learns to reconstruct the content in the style's colours."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    sites: list[str] = field(default_factory=lambda: ["bottleneck"])
-    """Where AdaIN is applied: any of bottleneck, encoder, skips, decoder."""
+    sites: Any = field(default_factory=lambda: ["bottleneck"])
+    """Where AdaIN is applied: a list of any of bottleneck, encoder, skips, decoder."""
     alpha: float = 1.0
     """Strength of AdaIN, 0 to 1."""
     skips: str = "slices"
@@ -101,6 +109,7 @@ class TransferConfig(StageConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.sites = _names(self.sites)
         check_sites(self.sites, self.skips)
         check_range("stage.alpha", self.alpha, low=0, high=1)
         check_choice("stage.norm", self.norm, NORMS)
@@ -150,7 +159,7 @@ class JointConfig(HintedConfig):
     """A checkpoint of stage=transfer; left out, the newest best.ckpt under outputs/transfer."""
     colorizer_checkpoint: str | None = None
     """A checkpoint of stage=colorizer or a file in the published SIGGRAPH'17 layout; left out, the newest best.ckpt under outputs/colorizer."""
-    sites: list[str] | None = None
+    sites: Any = None
     """Other AdaIN sites than the transfer checkpoint's."""
     alpha: float | None = None
     """Another strength of AdaIN than the transfer checkpoint's, 0 to 1."""
@@ -158,7 +167,9 @@ class JointConfig(HintedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for site in self.sites or []:
-            check_choice("stage.sites", site, SITES)
+        if self.sites is not None:
+            self.sites = _names(self.sites)
+            for site in self.sites:
+                check_choice("stage.sites", site, SITES)
         if self.alpha is not None:
             check_range("stage.alpha", self.alpha, low=0, high=1)

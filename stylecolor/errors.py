@@ -34,8 +34,8 @@ def check_range(setting: str, value: float, low: float | None = None, high: floa
         ValueError: naming the setting, the value and the range.
     """
     if low is not None and high is not None and not low <= value <= high:
-        raise ValueError(f"{setting}={value:g} is outside {low:g}..{high:g}")
+        raise ValueError(f"{setting}={value} is outside {low}..{high}")
     if low is not None and not value >= low:
-        raise ValueError(f"{setting}={value:g} must be at least {low:g}")
+        raise ValueError(f"{setting}={value} must be at least {low}")
     if above is not None and not value > above:
-        raise ValueError(f"{setting}={value:g} must be greater than {above:g}")
+        raise ValueError(f"{setting}={value} must be greater than {above}")

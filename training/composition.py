@@ -5,6 +5,7 @@ Besides the entry points this is the only module that knows Hydra and OmegaConf.
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from datetime import datetime
@@ -132,19 +133,22 @@ def _refuse_extras(node: Any, prefix: str) -> None:
     known = {field.name for field in fields(node)}
     for name, value in vars(node).items():
         if name not in known:
-            raise ValueError(f"{prefix}{name}: no such setting{did_you_mean(f'{prefix}{name}', all_settings())}")
+            raise ValueError(_no_such_setting(f"{prefix}{name}"))
         if is_dataclass(value):
             _refuse_extras(value, f"{prefix}{name}.")
 
 
-@cache
-def all_settings() -> list[str]:
-    """Every setting of every stage, data source, trainer and logger, dotted."""
-    names = {"seed", "resume", "experiment", *(group for group in GROUPS if group != "trainer")}
-    for group, choices in GROUPS.items():
-        for config in choices.values():
-            names.update(_setting_names(config(), f"{group}."))
-    return sorted(names)
+def _no_such_setting(name: str) -> str:
+    chosen = {group: next(iter(choices)) for group, choices in GROUPS.items()}
+    chosen |= {key: value for key, _, value in (argument.partition("=") for argument in sys.argv[1:]) if value in GROUPS.get(key, ())}
+    group = name.partition(".")[0]
+    owners = [choice for choice, config in GROUPS.get(group, {}).items() if name in _setting_names(config(), f"{group}.")]
+    if owners:
+        return f"{name}: {group}={chosen[group]} has no such setting, {group}={' and '.join(owners)} has"
+    valid = {"seed", "resume", "experiment", *GROUPS}
+    for group, choice in chosen.items():
+        valid.update(_setting_names(GROUPS[group][choice](), f"{group}."))
+    return f"{name}: no such setting{did_you_mean(name, sorted(valid))}"
 
 
 def _setting_names(node: Any, prefix: str) -> Iterator[str]:
@@ -159,26 +163,19 @@ def _setting_names(node: Any, prefix: str) -> Iterator[str]:
 def explain(error: Exception) -> str:
     """What Hydra or OmegaConf complains of, in one line, with the nearest valid names."""
     message = str(error)
-    cause = str(error.__cause__ or error.__context__ or "")
+    cause = _first_line(str(error.__cause__ or ""))
     if found := re.search(r"Could not override '([^']+)'", message):
         name = found.group(1)
-        if "not in" in cause or "is not in struct" in cause or not cause or "does not exist" in cause:
-            return f"{name}: no such setting here{did_you_mean(name, all_settings())}"
-        return f"{name}: {_first_line(cause)}"
+        return f"{name}: {cause}" if "converted" in cause or "assigned" in cause else _no_such_setting(name)
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
         group, choice = found.groups()
-        choices = [path.stem for path in sorted((CONFIG_DIRECTORY / group).glob("*.yaml"))]
+        choices = re.findall(r"^\t(\S+)$", message, re.MULTILINE)
         return f"{group}={choice} is not one of {', '.join(choices)}{did_you_mean(choice, choices)}"
-    if found := re.search(r"(?:Could not append to config\. An item is already at|Could not delete from config\.?.*) '?([^'.]+(?:\.[^'.]+)*)", message):
-        return f"{found.group(1)}: exists already; leave out the leading + or ~"
+    if found := re.search(r"Could not delete from config\.\s+'?([\w.]+?)'? ", message):
+        return f"~{found.group(1)}: a setting cannot be taken away; give it another value"
     if found := re.search(r"Error merging override (\S+)", message):
-        return f"{found.group(1)}: {_first_line(cause)}"
-    if found := re.search(r"No match in the defaults list|not find a match in|Could not override '?([^'\n]+)'?\.?\s*No match", message):
-        name = re.search(r"override '?([\w/@.]+)", message)
-        return f"{name.group(1) if name else message}: no such setting{did_you_mean(name.group(1), all_settings()) if name else ''}"
-    if found := re.search(r"full_key: (\S+)", message):
-        return f"{found.group(1)}: {_first_line(message)}"
-    return _first_line(message) + (f" ({_first_line(cause)})" if cause and _first_line(cause) != _first_line(message) else "")
+        return f"{found.group(1)}: {cause}"
+    return _first_line(message) + (f" ({cause})" if cause and cause != _first_line(message) else "")
 
 
 def _first_line(message: str) -> str:

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from training.checkpointing import LastCheckpoint
-from training.signals import Interrupted
+from training.outcomes import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -27,6 +27,7 @@ from training.loggers import close_loggers, make_loggers
 from training.monitoring import RunMonitor
 from training.run_directory import LOG_FILE, find_run, start_run
 from training.samples import SamplePictures
+from training.outcomes import Interrupted
 
 
 GRACE_SECONDS = 20
@@ -65,6 +66,10 @@ def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mappin
     stop.install()
     try:
         return _train(config, directory, resumed, last, stop)
+    except Interrupted as interrupted:
+        if last.path.is_file():
+            log.info("stopped by %s; continue with: python train.py resume=%s", interrupted, directory)
+        raise
     except Exception as error:
         log.error("the run failed", exc_info=True)
         if isinstance(error, torch.OutOfMemoryError):

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import logging
 import os
+import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from training.config import ExperimentConfig, WandbConfig
+from training.outcomes import SWEEP_VARIABLE
 from training.run_directory import METRICS_FILE, git_revision
 
 log = logging.getLogger(__name__)
@@ -125,7 +127,7 @@ def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Pa
 
     os.environ.setdefault("WANDB_SILENT", "true")
     offline = settings.offline or os.environ.get("WANDB_MODE") == "offline"
-    if not offline and wandb.api.api_key is None:
+    if not offline and not wandb.login(prompt=False, verify=False):
         offline = True
         if rank_zero_only.rank == 0:
             log.info("W&B: no API key found, so this run is kept offline; `wandb login` before the next one to send it as it goes")
@@ -138,22 +140,21 @@ def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Pa
         resume="allow",
         project=settings.project,
         entity=settings.entity,
-        group=settings.group,
+        group=settings.group or os.environ.get(SWEEP_VARIABLE),
         job_type=config.stage.name,
         tags=settings.tags,
         offline=offline,
+        mode="offline" if offline else "online",
         config={**asdict(config), "git_revision": git_revision()},
     )
 
 
 def _run_id(directory: Path) -> str:
     """The run's id on W&B, kept in the run directory so that a resumed run goes on there."""
-    import wandb.util
-
     file = directory / "wandb" / "run_id"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(wandb.util.generate_id())
+        file.write_text(secrets.token_hex(4))
     return file.read_text()
 
 

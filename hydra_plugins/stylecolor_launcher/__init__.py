@@ -16,22 +16,13 @@ from types import FrameType
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from training.signals import Interrupted
-
-RESULT_VARIABLE = "STYLECOLOR_RESULT_FILE"
-"""Names the file into which a job writes its monitored value or its error."""
-SWEEP_VARIABLE = "STYLECOLOR_SWEEP"
-"""Tells a job the name of its sweep, which is its group on W&B."""
-
-
-class SweepFailed(Exception):
-    """Some jobs of a sweep failed; the table of them has been printed."""
-
+from training.outcomes import RESULT_VARIABLE, SWEEP_VARIABLE, Interrupted, SweepFailed
 
 @dataclass
 class ProcessLauncherConfig:
@@ -98,6 +89,7 @@ class ProcessLauncher(Launcher):
         return config
 
     def _run(self, config: DictConfig, overrides: list[str], jobs: int) -> JobReturn:
+        HydraConfig.instance().set_config(config)
         directory = Path(config.hydra.sweep.dir) / str(config.hydra.sweep.subdir)
         print(f"[{config.hydra.job.num + 1}/{jobs}] {' '.join(overrides)} -> {directory}", file=sys.stderr)
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
