@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,10 +75,8 @@ class PictureDataset(Dataset[tuple[Tensor, Tensor, int, str]]):
         def random(purpose: str) -> Random | None:
             return Random(make_key(self.seed, epoch, name, purpose)) if self.augment else None
 
-        if isinstance(self.references, np.ndarray):
-            reference = int(self.references[index])
-        else:
-            reference = self.references.draw(epoch, index)
+        chosen = self.references
+        reference = int(chosen[index]) if isinstance(chosen, np.ndarray) else chosen.draw(epoch, index)
         target = self._read(index, random("target crop"))
         return target, self._read(reference, random("reference crop")), make_key(self.seed, epoch, name), name
 
@@ -151,16 +150,20 @@ class PictureDataModule(LightningDataModule):
             )
         if bad:
             log.warning("left out %d missing or damaged pictures of the %s split: %s", len(bad), split, name_few(bad))
-        dataset = PictureDataset(pictures[readable], self.config, self.seed, descriptors[torch.from_numpy(readable)], augment=split == "train")
+        dataset = PictureDataset(
+            pictures[readable], self.config, self.seed, descriptors[torch.from_numpy(readable)], augment=split == "train"
+        )
         if not len(dataset):
             raise ValueError(
-                f"data.references={self.config.references}: the {split} split has {readable.sum()} picture(s) and none can be another's reference; "
+                f"data.references={self.config.references}: none of the {readable.sum()} picture(s) of {split} can be another's reference; "
                 "take more pictures (data.categories) or other data.references"
             )
         if len(dataset) < readable.sum():
             log.warning(
                 "left out %d pictures of the %s split that have no reference with data.references=%s",
-                readable.sum() - len(dataset), split, self.config.references,
+                readable.sum() - len(dataset),
+                split,
+                self.config.references,
             )
         log.info("%s: %d pictures", split, len(dataset))
         return dataset
@@ -172,7 +175,7 @@ class PictureDataModule(LightningDataModule):
         assert self.trainer is not None
         return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready, self.trainer.num_training_batches
 
-    def _loader(self, split: str, batches: TrainBatches | EvaluationBatches) -> DataLoader[PictureBatch]:
+    def _loader(self, split: str, batches: TrainBatches | EvaluationBatches) -> DataLoader[Any]:
         workers = self.config.num_workers
         if workers < 0:
             on_this_machine = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", self._rank_and_processes()[1])))
@@ -187,21 +190,21 @@ class PictureDataModule(LightningDataModule):
             worker_init_fn=leave_signals_to_trainer,
         )
 
-    def train_dataloader(self) -> DataLoader[PictureBatch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled, augmented batches, which continue where a resumed run stopped."""
         rank, processes = self._rank_and_processes()
         dataset = self.datasets["train"]
         return self._loader("train", TrainBatches(len(dataset), self.config.batch_size, self.seed, rank, processes, self._steps_done))
 
-    def _evaluation_loader(self, split: str) -> DataLoader[PictureBatch]:
+    def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         rank, processes = self._rank_and_processes()
         return self._loader(split, EvaluationBatches(len(self.datasets[split]), self.config.batch_size, rank, processes))
 
-    def val_dataloader(self) -> DataLoader[PictureBatch]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """The validation split, in order, centre-cropped."""
         return self._evaluation_loader("val")
 
-    def test_dataloader(self) -> DataLoader[PictureBatch]:
+    def test_dataloader(self) -> DataLoader[Any]:
         """The test split, in order, centre-cropped."""
         return self._evaluation_loader("test")
 
@@ -216,6 +219,6 @@ class PictureDataModule(LightningDataModule):
 
 
 def leave_signals_to_trainer(worker: int) -> None:
-    """In a worker process: Ctrl-C and a scheduler's SIGTERM reach every process, but only the trainer answers them, and ends its workers."""
+    """In a worker process: Ctrl-C and a scheduler's SIGTERM reach every process, but it is the trainer that ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -27,7 +27,7 @@ class PictureBatch:
         """The loader calls this where pinned memory speeds the copy to the device."""
         return self._map(torch.Tensor.pin_memory)
 
-    def _map(self, function) -> Self:  # noqa: ANN001
+    def _map(self, function) -> Self:
         values = (getattr(self, field.name) for field in fields(self))
         return type(self)(*(function(value) if isinstance(value, Tensor) else value for value in values))
 

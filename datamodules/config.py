@@ -43,7 +43,10 @@ class DataConfig:
 
 @dataclass
 class CocoConfig(DataConfig):
-    """COCO 2017's layout: `{train,val}2017/*.jpg` and `annotations/instances_{train,val}2017.json`; a test split of the same form is used if there."""
+    """COCO 2017's layout: `{train,val}2017/*.jpg` and `annotations/instances_{train,val}2017.json`.
+
+    A test split of the same form is used if there is one.
+    """
 
     categories: Any = field(default_factory=lambda: ["giraffe", "zebra", "snowboard", "surfboard"])
     """Names of the categories whose pictures are taken, or `all` for every picture."""

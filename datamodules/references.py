@@ -26,7 +26,7 @@ def palette_references(pictures: Pictures, descriptors: Tensor) -> np.ndarray:
 
 
 class RandomReferences:
-    """Draws a reference for each (epoch, target), keyed by the seed and the target, among all pictures or among those that share a category."""
+    """Draws a reference for each (epoch, target), among all pictures or among those that share a category; keyed by the seed."""
 
     def __init__(self, pictures: Pictures, seed: int, same_category: bool) -> None:
         self.seed = seed
@@ -39,7 +39,7 @@ class RandomReferences:
     def has_reference(self) -> np.ndarray:
         """Bool (pictures,): is there any picture of another group in one of the picture's categories?"""
         mixed = np.array([len(np.unique(self.groups[members])) > 1 for members in self.members], dtype=bool)
-        return (self.member & mixed).any(axis=1)
+        return np.any(self.member & mixed, axis=1, keepdims=False)
 
     def draw(self, epoch: int, index: int) -> int:
         """The reference of this target in this epoch; the target must have one."""

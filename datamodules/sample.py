@@ -100,15 +100,17 @@ def _write_split(root: Path, split: str, scenes: dict[str, tuple[str, str]]) -> 
             _random_crop(picture, random).save(pictures / f"{number:012d}.jpg", quality=95)
             images.append({"id": number, "file_name": f"{number:012d}.jpg", "width": CROP_SIZE, "height": CROP_SIZE, "scene": scene})
             for name in categories:
-                annotations.append({
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": category_ids[name],
-                    "bbox": [0, 0, CROP_SIZE, CROP_SIZE],
-                    "area": CROP_SIZE**2,
-                    "segmentation": [[0, 0, CROP_SIZE, 0, CROP_SIZE, CROP_SIZE, 0, CROP_SIZE]],
-                    "iscrowd": 0,
-                })
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": number,
+                        "category_id": category_ids[name],
+                        "bbox": [0, 0, CROP_SIZE, CROP_SIZE],
+                        "area": CROP_SIZE**2,
+                        "segmentation": [[0, 0, CROP_SIZE, 0, CROP_SIZE, CROP_SIZE, 0, CROP_SIZE]],
+                        "iscrowd": 0,
+                    }
+                )
     contents = {"images": images, "annotations": annotations, "categories": [{"id": i, "name": name} for name, i in category_ids.items()]}
     (root / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(contents))
 

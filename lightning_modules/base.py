@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torch import Tensor
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from datamodules.batch import Batch
@@ -37,11 +37,10 @@ class Stage(LightningModule):
     def __init__(self, config: StageConfig) -> None:
         super().__init__()
         self.config = config
-        self.metrics = nn.ModuleDict()
-        for split in ("val", "test"):
-            for name in self.loss_names:
-                self.metrics[f"{split}/{name}"] = MeanMetric()
-            self.metrics[f"{split}/psnr"] = PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3))
+        losses = {name: MeanMetric() for name in self.loss_names}
+        metrics = MetricCollection({**losses, "psnr": PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3))}, compute_groups=False)
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
 
     def networks(self) -> dict[str, dict[str, Any]]:
         """The settings of each network and of the pipeline, plain values, by which a checkpoint is rebuilt."""
@@ -62,23 +61,22 @@ class Stage(LightningModule):
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=True, batch_size=len(batch))
         return losses["loss"]
 
-    def _evaluate(self, split: str, batch: Batch) -> StepOutput:
+    def _evaluate(self, metrics: MetricCollection, batch: Batch) -> StepOutput:
         output = self.step(batch)
         for name, value in output.losses.items():
             # weighted by pictures: means stay exact whatever the batches and processes
-            self.metrics[f"{split}/{name}"].update(value, weight=len(batch))
-        self.metrics[f"{split}/psnr"].update(join_lab(batch.target_l, output.ab), batch.target_rgb)
-        for name in (*self.loss_names, "psnr"):
-            self.log(f"{split}/{name}", self.metrics[f"{split}/{name}"], on_step=False, on_epoch=True, prog_bar=name in ("loss", "psnr"))
+            metrics[name].update(value, weight=len(batch))
+        metrics["psnr"].update(join_lab(batch.target_l, output.ab), batch.target_rgb)
+        self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=True)  # pyright: ignore[reportArgumentType]
         return output
 
     def validation_step(self, batch: Batch, batch_index: int) -> StepOutput:
         """Log every loss and the PSNR of the joined picture under val/."""
-        return self._evaluate("val", batch)
+        return self._evaluate(self.val_metrics, batch)
 
     def test_step(self, batch: Batch, batch_index: int) -> StepOutput:
         """Log every loss and the PSNR of the joined picture under test/."""
-        return self._evaluate("test", batch)
+        return self._evaluate(self.test_metrics, batch)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over what is not frozen."""

@@ -74,7 +74,8 @@ class TransferLossConfig:
     perceptual_coefficient: float = 0.2
     reconstruction_coefficient: float = 0.8
     content_coefficient: float = 1.0
-    style_coefficient: float = 1.0
+    style_coefficient: float = 0.03
+    """Four photographs overfitted for 400 steps come back at 16.8 dB with 1, 22.6 with 0.1, 24.0 with 0.03, 24.5 without a style loss."""
     content_layer: int = 4
     """relu{content_layer}_1 carries the content, 1 to 5."""
     style_weights: list[float] = field(default_factory=lambda: [1.0, 0.75, 0.2, 0.2, 0.2])
@@ -100,7 +101,7 @@ class TransferConfig(StageConfig):
     alpha: float = 1.0
     """Strength of AdaIN, 0 to 1."""
     skips: str = "slices"
-    """What the decoder gets from the encoder: `slices` (relu1_1 to relu3_1) or `pre_pool` (conv1_2, conv2_2, conv3_4 and the pooled maps)."""
+    """What the decoder gets from the encoder: `slices` (relu1_1 to relu3_1) or `pre_pool` (conv1_2, conv2_2, conv3_4, pooled maps)."""
     norm: str = "batch"
     """Of the decoder: `batch` or `none`."""
     padding: str = "zeros"
@@ -146,7 +147,7 @@ class ColorizerConfig(HintedConfig):
 
     name: str = "colorizer"
     weights: str = "random"
-    """Where the network starts: `random`, a file in the published SIGGRAPH'17 layout, or a checkpoint of the colorizer or joint stage."""
+    """Where the network starts: `random`, `siggraph17` (the published weights), a file in their layout, or a checkpoint."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
 
 
@@ -158,7 +159,7 @@ class JointConfig(HintedConfig):
     transfer_checkpoint: str | None = None
     """A checkpoint of stage=transfer; left out, the newest best.ckpt under outputs/transfer."""
     colorizer_checkpoint: str | None = None
-    """A checkpoint of stage=colorizer or a file in the published SIGGRAPH'17 layout; left out, the newest best.ckpt under outputs/colorizer."""
+    """A checkpoint of stage=colorizer, a file in the SIGGRAPH'17 layout or `siggraph17`; left out, the newest under outputs/colorizer."""
     sites: Any = None
     """Other AdaIN sites than the transfer checkpoint's."""
     alpha: float | None = None

@@ -34,7 +34,8 @@ class JointStage(Stage):
 
     @staticmethod
     def _build(config: JointConfig) -> tuple[TransferNet, ColorizationNet]:
-        assert config.transfer_checkpoint is not None and config.colorizer_checkpoint is not None
+        assert config.transfer_checkpoint is not None
+        assert config.colorizer_checkpoint is not None
         setting = "stage.transfer_checkpoint"
         trained = read_checkpoint(config.transfer_checkpoint, setting, ("transfer", "joint"))
         check_width(trained.networks, "transfer", config.width, f"{setting}={config.transfer_checkpoint}")

@@ -26,7 +26,9 @@ class TransferStage(Stage):
         super().__init__(config)
         if resumed is not None:
             resumed_networks(resumed, config)
-        self.transfer = TransferNet(config.width, config.encoder.weights, config.sites, config.alpha, config.skips, config.norm, config.padding)
+        self.transfer = TransferNet(
+            config.width, config.encoder.weights, config.sites, config.alpha, config.skips, config.norm, config.padding
+        )
         loss_network = VGG19Encoder(config.encoder.weights, config.width, depth=5)
         self.perceptual = PerceptualLoss(loss_network, config.loss.content_layer, config.loss.style_weights, config.loss.normalize)
         self.use_memory_format()

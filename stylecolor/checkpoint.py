@@ -50,7 +50,9 @@ def read_checkpoint(path: str | Path, setting: str, stages: tuple[str, ...]) -> 
     if not isinstance(description, dict) or "state_dict" not in contents:
         raise ValueError(f"{setting}={path}: is no stylecolor checkpoint")
     if description["format"] != FORMAT:
-        raise ValueError(f"{setting}={path}: has checkpoint format {description['format']}, this version reads {FORMAT}; use the version that wrote it")
+        raise ValueError(
+            f"{setting}={path}: has checkpoint format {description['format']}, this version reads {FORMAT}; use the version that wrote it"
+        )
     if description["stage"] not in stages:
         raise ValueError(f"{setting}={path}: is a checkpoint of stage={description['stage']}, expected stage={' or '.join(stages)}")
     return Checkpoint(Path(path), description["stage"], description["networks"], contents["state_dict"], contents["global_step"])

@@ -26,4 +26,6 @@ def check_sites(sites: Sequence[str], skips: str) -> None:
         raise ValueError(f"stage.sites={','.join(sites)} names a site twice")
     check_choice("stage.skips", skips, SKIPS)
     if "skips" in sites and skips != "pre_pool":
-        raise ValueError(f"stage.sites: the site 'skips' needs the pooled skips, which stage.skips={skips} does not have; use stage.skips=pre_pool")
+        raise ValueError(
+            f"stage.sites: the site 'skips' needs the pooled skips, which stage.skips={skips} does not have; use stage.skips=pre_pool"
+        )

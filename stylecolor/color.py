@@ -94,9 +94,7 @@ def _in_gamut(l: Tensor, ab: Tensor) -> Tensor:
     return ((linear >= -_GAMUT_TOLERANCE) & (linear <= 1 + _GAMUT_TOLERANCE)).all(dim=1, keepdim=True)
 
 
-def join_lab(
-    l: Float[Tensor, "batch 1 height width"], ab: Float[Tensor, "batch 2 height width"]
-) -> Float[Tensor, "batch 3 height width"]:
+def join_lab(l: Float[Tensor, "batch 1 height width"], ab: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 3 height width"]:
     """sRGB in [0, 1] of a picture with this L and, as far as the gamut allows, this ab."""
     return lab_to_rgb(fit_to_gamut(torch.cat((l.float(), ab.float()), dim=1)))
 

@@ -13,7 +13,9 @@ from stylecolor.encoder import scale_channels
 def _block(channels_in: int, channels_out: int, convolutions: int, dilation: int = 1, relu_first: bool = False) -> nn.Sequential:
     layers: list[nn.Module] = [nn.ReLU()] if relu_first else []
     for index in range(convolutions):
-        layers.append(nn.Conv2d(channels_in if index == 0 else channels_out, channels_out, kernel_size=3, padding=dilation, dilation=dilation))
+        layers.append(
+            nn.Conv2d(channels_in if index == 0 else channels_out, channels_out, kernel_size=3, padding=dilation, dilation=dilation)
+        )
         layers.append(nn.ReLU())
     return nn.Sequential(*layers, nn.BatchNorm2d(channels_out))
 
@@ -21,8 +23,8 @@ def _block(channels_in: int, channels_out: int, convolutions: int, dilation: int
 class ColorizationNet(nn.Module):
     """Ten blocks from (L, hinted ab, mask) to ab (Zhang et al., SIGGRAPH 2017, section 3.3, and the authors' released weights).
 
-    Resolution halves after blocks 1, 2 and 3 by taking every second pixel, blocks 5 and 6 are dilated by 2, and blocks 8, 9, 10 come back up
-    with shortcuts from blocks 3, 2, 1. Attribute names follow the released file (`model1.0.weight` ... `model_out.0.bias`), which
+    Resolution halves after blocks 1, 2 and 3 by taking every second pixel, blocks 5 and 6 are dilated by 2, and blocks 8, 9, 10 come back
+    up with shortcuts from blocks 3, 2, 1. Attribute names follow the released file (`model1.0.weight` ... `model_out.0.bias`), which
     `load_colorizer_state` therefore loads directly.
 
     Args:

@@ -49,7 +49,7 @@ class VGG19Encoder(nn.Module):
     The state dict has torchvision's layout (`features.0.weight` ...), so ImageNet files load directly.
 
     Args:
-        weights: `imagenet` (torchvision's IMAGENET1K_V1, fetched once), the path of a `.pth` or `.safetensors` file in torchvision's layout,
+        weights: `imagenet` (torchvision's IMAGENET1K_V1, fetched once), the path of a `.pth` or `.safetensors` file in its layout,
             `random` (He-normal, fan-out, fixed seed), or `empty` for a network whose weights come from a checkpoint next.
         width: multiplies every channel count; weights that were made for another width are refused.
         depth: 4 for the transfer sub-net, 5 for the perceptual loss.
@@ -58,6 +58,9 @@ class VGG19Encoder(nn.Module):
     Raises:
         ValueError: for weights that cannot be had or do not fit, with the remedy.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, weights: str = "imagenet", width: float = 1.0, depth: int = 4, pooling: str = "average") -> None:
         super().__init__()
@@ -81,7 +84,8 @@ class VGG19Encoder(nn.Module):
             if isinstance(module, nn.Conv2d):
                 fan_out = module.out_channels * math.prod(module.kernel_size)
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out), generator=generator)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def train(self, mode: bool = True) -> "VGG19Encoder":
         """Stay in eval mode: the encoder is frozen."""

@@ -40,9 +40,7 @@ def all_hints(ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, " b
     return Hints(ab, torch.ones_like(ab[:, :1]))
 
 
-def bernoulli_hints(
-    ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, " batch"], mask_probability: float = 0.99
-) -> Hints:
+def bernoulli_hints(ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, " batch"], mask_probability: float = 0.99) -> Hints:
     """Hide every pixel with probability `mask_probability`, independently (the project report, section 6.3.3)."""
     mask = (uniform(keys, "bernoulli", (1, *ab.shape[-2:])) >= mask_probability).to(ab.dtype)
     return Hints(ab * mask, mask)
@@ -54,7 +52,7 @@ def patch_hints(ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, "
     Number of points ~ Geometric(1/8) counted from 0, centres ~ N(middle, (extent / 4)^2), sides uniform; where patches overlap, their
     colours are averaged.
     """
-    batch, _, height, width = ab.shape
+    height, width = ab.shape[-2:]
     points = (uniform(keys, "patches/points", (1,)).log() / math.log1p(-PATCH_STOP_PROBABILITY)).floor().clamp(max=PATCH_LIMIT)
     exists = torch.arange(PATCH_LIMIT, device=ab.device) < points
     side = (uniform(keys, "patches/side", (PATCH_LIMIT,)) * PATCH_MAX_SIDE).floor() + 1

@@ -45,6 +45,8 @@ class PerceptualLoss(nn.Module):
             CVPR 2016, section 2), so that no layer, and no weight file with activations on another scale, drowns the rest.
     """
 
+    scales: Tensor
+
     def __init__(
         self,
         network: VGG19Encoder,
@@ -55,7 +57,7 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         check_range("stage.loss.content_layer", content_layer, low=1, high=network.depth)
         if len(style_weights) != network.depth:
-            raise ValueError(f"stage.loss.style_weights: expected {network.depth} numbers, for relu1_1 to relu{network.depth}_1, got {len(style_weights)}")
+            raise ValueError(f"stage.loss.style_weights: expected {network.depth} numbers, one a layer, got {len(style_weights)}")
         self.network = network
         self.content_layer = content_layer
         self.style_weights = tuple(style_weights)

@@ -17,9 +17,9 @@ DESCRIPTOR_SIZE = _BINS_PER_AXIS**2
 def palette_descriptor(ab: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch bins"]:
     """Square root of the soft-binned ab histogram, weighted by chroma: a vector of length 1 for each picture.
 
-    Every pixel is shared bilinearly among its four nearest bins (23 x 23 on a grid of 10 Lab units) and weighs chroma + 2, so that large grey
-    areas do not hide the colours. The distance between two descriptors is the Euclidean one, which for square roots of histograms
-    is sqrt(2) times the Hellinger distance: 0 for equal palettes, sqrt(2) for disjoint ones.
+    Every pixel is shared bilinearly among its four nearest bins (23 x 23 on a grid of 10 Lab units) and weighs chroma + 2, so that
+    large grey areas do not hide the colours. Descriptors are compared by Euclidean distance, which for square roots of histograms is
+    sqrt(2) times the Hellinger distance: 0 for equal palettes, sqrt(2) for disjoint ones.
     """
     batch = ab.shape[0]
     pixels = ab.flatten(2)

@@ -88,7 +88,9 @@ class ExemplarColorizer(nn.Module):
 
     @torch.inference_mode()
     def colorize(
-        self, target: Float[Tensor, "batch channels height width"], reference: Float[Tensor, "batch 3 reference_height reference_width"] | ReferenceStyle
+        self,
+        target: Float[Tensor, "batch channels height width"],
+        reference: Float[Tensor, "batch 3 reference_height reference_width"] | ReferenceStyle,
     ) -> Float[Tensor, "batch 3 height width"]:
         """Colorize targets with references: sRGB in [0, 1], one reference for each target or one for all.
 

@@ -70,10 +70,7 @@ class Decoder(nn.Module):
             channels_out = channels[level - 2] if level > 1 else 3
             widths = [channels_in, *[inner] * (convolutions - 1), channels_out]
             self.levels[str(level)] = nn.Sequential(
-                *(
-                    _unit(widths[i], widths[i + 1], norm, padding, bare=level == 1 and i == convolutions - 1)
-                    for i in range(convolutions)
-                )
+                *(_unit(widths[i], widths[i + 1], norm, padding, bare=level == 1 and i == convolutions - 1) for i in range(convolutions))
             )
 
     def forward(self, encoded: EncodedPicture, match: Match) -> Float[Tensor, "batch 3 height width"]:
@@ -91,7 +88,8 @@ class Decoder(nn.Module):
 
 
 def _unit(channels_in: int, channels_out: int, norm: str, padding: str, bare: bool) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, padding_mode=padding)]
+    layers: list[nn.Module] = []
+    layers.append(nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, padding_mode=padding))  # pyright: ignore[reportArgumentType]
     if not bare:
         layers += [nn.BatchNorm2d(channels_out)] * (norm == "batch") + [nn.ReLU()]
     return nn.Sequential(*layers)

@@ -72,9 +72,7 @@ def load_vgg19_state(source: str, expected: Mapping[str, Tensor], width: float) 
     setting = "stage.encoder.weights"
     if source == "imagenet":
         if width != 1.0:
-            raise ValueError(
-                f"{setting}=imagenet: ImageNet weights exist for stage.width=1.0 only, got {width:g}; use {setting}=random with a smaller width"
-            )
+            raise ValueError(f"{setting}=imagenet: ImageNet weights exist for stage.width=1.0, got {width:g}; use {setting}=random with it")
         state = _fetch_imagenet_vgg19()
     else:
         state = read_state_file(source, setting)
@@ -120,8 +118,8 @@ def load_colorizer_state(path: str | Path, expected: Mapping[str, Tensor], width
         state = fetch(SIGGRAPH17_URL, f"{setting}=siggraph17", "train a colorizer with stage=colorizer")
     else:
         state = read_state_file(path, setting)
-    if "state_dict" in state:
-        state = {name.removeprefix("colorizer."): tensor for name, tensor in state["state_dict"].items() if name.startswith("colorizer.")}
+    if isinstance(trained := state.get("state_dict"), dict):
+        state = {name.removeprefix("colorizer."): tensor for name, tensor in trained.items() if name.startswith("colorizer.")}
         if not state:
             raise ValueError(f"{setting}={path}: this checkpoint holds no colorizer; pass one of stage=colorizer or stage=joint")
     if not any(name.startswith("model_class.") for name in expected):

@@ -46,8 +46,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def best_checkpoint(directory: Path, monitor: str, mode: str) -> ModelCheckpoint:
     """Keeps best.ckpt, the validation with the lowest or highest monitored value."""
-    return ModelCheckpoint(directory / CHECKPOINTS, Path(BEST).stem, monitor=monitor, mode=mode, save_top_k=1,
-        enable_version_counter=False, save_on_train_epoch_end=False)
+    return ModelCheckpoint(
+        directory / CHECKPOINTS,
+        Path(BEST).stem,
+        monitor=monitor,
+        mode=mode,
+        save_top_k=1,
+        enable_version_counter=False,
+        save_on_train_epoch_end=False,
+    )
 
 
 class LastCheckpoint(Callback):

@@ -77,23 +77,30 @@ def expand_resume(arguments: list[str]) -> list[str]:
     Raises:
         ValueError: when there is no such run, or another stage, data source or logger is asked for than the run has.
     """
-    resume = [argument.partition("=")[2] for argument in arguments if argument.startswith("resume=")]
+    resume = [value for key, value in map(_split, arguments) if key == "resume"]
     if not resume or resume[-1] in ("", "null"):
         return arguments
     directory, _ = find_run(resume[-1])
     saved = yaml.safe_load((directory / "config.yaml").read_text())
-    given = dict(argument.partition("=")[::2] for argument in arguments)
+    given = dict(map(_split, arguments))
     choices = {group: saved[group]["name"] for group in ("stage", "data", "logger")}
     for group, choice in choices.items():
         if group != "logger" and given.get(group, choice) != choice:
-            raise ValueError(f"resume={resume[-1]}: is a run of {group}={choice}, cannot continue with {group}={given[group]}; leave {group}= out")
+            raise ValueError(
+                f"resume={resume[-1]}: is a run of {group}={choice}, cannot continue with {group}={given[group]}; leave {group}= out"
+            )
     if given.get("logger", choices["logger"]) != choices["logger"]:
         del saved["logger"]
     if "experiment" in given:
         raise ValueError(f"resume={resume[-1]}: a run continues with its own settings; leave experiment= out")
     leaves = {f"{key}": value for key, value in _leaves(saved) if key != "resume" and not key.endswith(".name")}
     expanded = [f"{group}={choice}" for group, choice in choices.items()] + [f"{key}={_quote(value)}" for key, value in leaves.items()]
-    return [override for override in expanded if override.partition("=")[0] not in given] + arguments
+    return [override for override in expanded if _split(override)[0] not in given] + arguments
+
+
+def _split(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return key, value
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -140,7 +147,7 @@ def _refuse_extras(node: Any, prefix: str) -> None:
 
 def _no_such_setting(name: str) -> str:
     chosen = {group: next(iter(choices)) for group, choices in GROUPS.items()}
-    chosen |= {key: value for key, _, value in (argument.partition("=") for argument in sys.argv[1:]) if value in GROUPS.get(key, ())}
+    chosen |= {key: value for key, value in map(_split, sys.argv[1:]) if value in GROUPS.get(key, ())}
     group = name.partition(".")[0]
     owners = [choice for choice, config in GROUPS.get(group, {}).items() if name in _setting_names(config(), f"{group}.")]
     if owners:

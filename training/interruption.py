@@ -24,7 +24,7 @@ class StopOnSignal(Callback):
         self.last = last
         self.received = 0
         self.in_training_step = False
-        self._group: dist.ProcessGroup | None = None
+        self._group: Any = None
 
     def install(self) -> None:
         """Answer the signals from now on."""

@@ -25,23 +25,15 @@ from training.config import ExperimentConfig
 from training.interruption import StopOnSignal
 from training.loggers import close_loggers, make_loggers
 from training.monitoring import RunMonitor
+from training.outcomes import Interrupted
+from training.ranks import global_rank
 from training.run_directory import LOG_FILE, find_run, start_run
 from training.samples import SamplePictures
-from training.outcomes import Interrupted
-
 
 GRACE_SECONDS = 20
 """What the other processes get to end by themselves."""
 
 log = logging.getLogger(__name__)
-
-
-def global_rank() -> int:
-    """This process's rank, as torchrun, SLURM or Lightning's own launcher say."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if name in os.environ:
-            return int(os.environ[name])
-    return 0
 
 
 def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mapping[str, str]) -> float | None:
@@ -73,7 +65,9 @@ def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mappin
     except Exception as error:
         log.error("the run failed", exc_info=True)
         if isinstance(error, torch.OutOfMemoryError):
-            raise ValueError("the device is out of memory; use a smaller data.batch_size (and trainer.accumulate_grad_batches), or data.image_size") from error
+            raise ValueError(
+                "the device is out of memory; use a smaller data.batch_size (and trainer.accumulate_grad_batches), or data.image_size"
+            ) from error
         raise
     finally:
         close_loggers()
@@ -131,9 +125,18 @@ def _quieten_lightning() -> None:
     """Advice that is wrong here: workers are chosen by data.num_workers, and the loader does continue where a resumed run stopped."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning_utilities"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*resuming from a checkpoint that ended.*", ".*number of training batches.*smaller than the logging.*",
-                    ".*exists and is not empty.*", ".*using `DistributedSampler`.*", ".*Checkpoint directory.*", ".*_register_pytree_node.*",
-                    ".*single device.*distributed.*", ".*treespec.*LeafSpec.*", ".*in eval mode at the start of training.*"):
+    for message in (
+        ".*does not have many workers.*",
+        ".*resuming from a checkpoint that ended.*",
+        ".*number of training batches.*smaller than the logging.*",
+        ".*exists and is not empty.*",
+        ".*using `DistributedSampler`.*",
+        ".*Checkpoint directory.*",
+        ".*_register_pytree_node.*",
+        ".*single device.*distributed.*",
+        ".*treespec.*LeafSpec.*",
+        ".*in eval mode at the start of training.*",
+    ):
         warnings.filterwarnings("ignore", message)
 
 

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from training.config import ExperimentConfig, WandbConfig
 from training.outcomes import SWEEP_VARIABLE
+from training.ranks import global_rank
 from training.run_directory import METRICS_FILE, git_revision
 
 log = logging.getLogger(__name__)
@@ -129,9 +130,9 @@ def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Pa
     offline = settings.offline or os.environ.get("WANDB_MODE") == "offline"
     if not offline and not wandb.login(prompt=False, verify=False):
         offline = True
-        if rank_zero_only.rank == 0:
+        if global_rank() == 0:
             log.info("W&B: no API key found, so this run is kept offline; `wandb login` before the next one to send it as it goes")
-    if offline and rank_zero_only.rank == 0:
+    if offline and global_rank() == 0:
         log.info("W&B: send this run later with: wandb sync %s", directory / "wandb" / "offline-run-*")
     return WandbLogger(
         name=settings.run_name or directory.name,

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, open_dict
 
 from training.outcomes import RESULT_VARIABLE, SWEEP_VARIABLE, Interrupted, SweepFailed
 
+
 @dataclass
 class ProcessLauncherConfig:
     """Settings of the launcher."""
@@ -77,7 +78,8 @@ class ProcessLauncher(Launcher):
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
         from training.composition import to_experiment
 
-        assert self.hydra_context is not None and self.config is not None
+        assert self.hydra_context is not None
+        assert self.config is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config):
             config.hydra.job.id = str(number)
