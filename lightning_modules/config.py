@@ -89,6 +89,8 @@ class TransferLossConfig:
         check_range("stage.loss.content_layer", self.content_layer, low=1, high=5)
         if len(self.style_weights) != 5:
             raise ValueError(f"stage.loss.style_weights={self.style_weights} must be five numbers, for relu1_1 to relu5_1")
+        for weight in self.style_weights:
+            check_range("stage.loss.style_weights", weight, low=0)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The wording and the range checks that settings share. Imports nothing heavy, so that a typo is refused at once."""
 
 import difflib
+import math
 from collections.abc import Collection, Iterable
 
 
@@ -33,6 +34,8 @@ def check_range(setting: str, value: float, low: float | None = None, high: floa
     Raises:
         ValueError: naming the setting, the value and the range.
     """
+    if not math.isfinite(value):
+        raise ValueError(f"{setting}={value} must be a finite number")
     if low is not None and high is not None and not low <= value <= high:
         raise ValueError(f"{setting}={value} is outside {low}..{high}")
     if low is not None and not value >= low:

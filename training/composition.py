@@ -133,6 +133,10 @@ def to_experiment(config: DictConfig) -> ExperimentConfig:
     experiment = OmegaConf.to_object(config)
     assert isinstance(experiment, ExperimentConfig)
     _refuse_extras(experiment, "")
+    for group, choices in GROUPS.items():
+        node = getattr(experiment, group)
+        if group != "trainer" and choices.get(node.name) is not type(node):
+            raise ValueError(f"{group}.name={node.name}: is what {group}= chooses; leave {group}.name out")
     return experiment
 
 
@@ -151,7 +155,7 @@ def _no_such_setting(name: str) -> str:
     group = name.partition(".")[0]
     owners = [choice for choice, config in GROUPS.get(group, {}).items() if name in _setting_names(config(), f"{group}.")]
     if owners:
-        return f"{name}: {group}={chosen[group]} has no such setting, {group}={' and '.join(owners)} has"
+        return f"{name}: {group}={chosen[group]} has no such setting, only {group}={' or '.join(owners)} does"
     valid = {"seed", "resume", "experiment", *GROUPS}
     for group, choice in chosen.items():
         valid.update(_setting_names(GROUPS[group][choice](), f"{group}."))
@@ -178,11 +182,16 @@ def explain(error: Exception) -> str:
         group, choice = found.groups()
         choices = re.findall(r"^\t(\S+)$", message, re.MULTILINE)
         return f"{group}={choice} is not one of {', '.join(choices)}{did_you_mean(choice, choices)}"
+    if found := re.search(r"Ambiguous value for argument '([^=']+)=([^']*)'", message):
+        name, values = found.groups()
+        return f"{name}={values}: write [{values}] for a list, or add -m to run once for each value"
+    if found := re.search(r"Multiple values for ([\w/]+)", message):
+        return f"{found.group(1)}: chosen already, by default or twice; choose once, without +: {found.group(1)}=..."
     if found := re.search(r"Could not delete from config\.\s+'?([\w.]+?)'? ", message):
         return f"~{found.group(1)}: a setting cannot be taken away; give it another value"
     if found := re.search(r"Error merging override (\S+)", message):
         return f"{found.group(1)}: {cause}"
-    return _first_line(message) + (f" ({cause})" if cause and cause != _first_line(message) else "")
+    return _first_line(message).rstrip(":") + (f" ({cause})" if cause and cause != _first_line(message) else "")
 
 
 def _first_line(message: str) -> str:

@@ -1,5 +1,6 @@
 """The settings of a whole experiment: stage, data, trainer, logger."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +8,8 @@ from datamodules.config import DataConfig
 from lightning_modules.config import StageConfig
 from stylecolor.errors import check_choice, check_range
 
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -16,13 +18,13 @@ class TrainerConfig:
     """Arguments of Lightning's Trainer, by their own names."""
 
     accelerator: str = "auto"
-    """`auto`, `cpu`, `gpu`, `cuda`, `mps` or `tpu`."""
+    """`auto`, `cpu`, `gpu`, `cuda` or `mps`."""
     devices: Any = 1
     """Number of devices (processes on a CPU), a list of device numbers, or `auto` for all."""
     num_nodes: int = 1
     """Machines, when started by torchrun or SLURM."""
     strategy: str = "auto"
-    """`auto` (one process, or DDP for several), or any name that Lightning knows."""
+    """`auto` (one process, or DDP for several), or how several processes work together."""
     precision: str = "32-true"
     """`32-true`, `16-mixed` (not on CPU) or `bf16-mixed`."""
     max_epochs: int = 1
@@ -71,12 +73,8 @@ class TrainerConfig:
         check_choice("trainer.precision", self.precision, PRECISIONS)
         if self.precision == "16-mixed" and self.accelerator == "cpu":
             raise ValueError("trainer.precision=16-mixed does not exist on CPU; use trainer.precision=bf16-mixed")
-        if isinstance(self.devices, bool) or not isinstance(self.devices, int | str | list):
-            raise ValueError(f"trainer.devices={self.devices} must be a number, a list of device numbers or auto")
-        if isinstance(self.devices, int) and self.devices != -1:
-            check_range("trainer.devices", self.devices, low=1)
-        elif isinstance(self.devices, str) and self.devices != "auto" and not self.devices.replace(",", "").isdigit():
-            raise ValueError(f"trainer.devices={self.devices} must be a number, a list of device numbers or auto")
+        check_choice("trainer.strategy", self.strategy, STRATEGIES)
+        self._check_devices()
         check_range("trainer.num_nodes", self.num_nodes, low=1)
         check_range("trainer.max_epochs", self.max_epochs, low=-1)
         check_range("trainer.max_steps", self.max_steps, low=-1)
@@ -85,6 +83,7 @@ class TrainerConfig:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"trainer.{name}={value} must be a number of batches or a share in 0..1")
             check_range(f"trainer.{name}", value, low=0, high=None if isinstance(value, int) else 1)
+        check_range("trainer.val_check_interval", self.val_check_interval, above=0)
         if self.check_val_every_n_epoch is not None:
             check_range("trainer.check_val_every_n_epoch", self.check_val_every_n_epoch, low=1)
         check_range("trainer.num_sanity_val_steps", self.num_sanity_val_steps, low=-1)
@@ -96,6 +95,31 @@ class TrainerConfig:
             check_choice("trainer.gradient_clip_algorithm", self.gradient_clip_algorithm, ("norm", "value"))
         if self.profiler is not None:
             check_choice("trainer.profiler", self.profiler, ("simple", "advanced", "pytorch"))
+        if self.max_time is not None and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", self.max_time):
+            raise ValueError(f"trainer.max_time={self.max_time} must have the form DD:HH:MM:SS")
+        if not isinstance(self.fast_dev_run, bool | int) or self.fast_dev_run < 0:
+            raise ValueError(f"trainer.fast_dev_run={self.fast_dev_run} must be true, false or a number of batches")
+        if self.deterministic not in (None, True, False, "warn"):
+            raise ValueError(f"trainer.deterministic={self.deterministic} must be true, false or warn")
+
+    def _check_devices(self) -> None:
+        devices = [int(number) for number in self.devices.split(",")] if _is_number_list(self.devices) else self.devices
+        if isinstance(devices, list) and self.accelerator != "cpu":
+            numbers_only = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in devices)
+            good = bool(devices) and numbers_only and len(set(devices)) == len(devices)
+        elif isinstance(devices, int) and not isinstance(devices, bool):
+            good = devices >= 1 or (devices == -1 and self.accelerator != "cpu")
+        else:
+            good = devices == "auto"
+        if not good:
+            kinds = (
+                "a number of processes or auto" if self.accelerator == "cpu" else "a number, a list of different device numbers, -1 or auto"
+            )
+            raise ValueError(f"trainer.devices={self.devices} must be {kinds}")
+
+
+def _is_number_list(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"\d+(,\d+)+", value) is not None
 
 
 @dataclass

@@ -64,6 +64,8 @@ def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mappin
         raise
     except Exception as error:
         log.error("the run failed", exc_info=True)
+        if isinstance(error, MisconfigurationException):
+            raise ValueError(f"trainer: {str(error).strip()}") from error
         if isinstance(error, torch.OutOfMemoryError):
             raise ValueError(
                 "the device is out of memory; use a smaller data.batch_size (and trainer.accumulate_grad_batches), or data.image_size"
@@ -94,12 +96,12 @@ def _log_to(path: Path) -> None:
 
 
 def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last: LastCheckpoint, stop: StopOnSignal) -> float | None:
-    _quieten_lightning()
+    quieten_lightning()
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = read_checkpoint(resumed, "resume", (config.stage.name,)) if resumed else None
     stage = make_stage(config.stage, checkpoint)
     best = best_checkpoint(directory, stage.monitor, stage.monitor_mode)
-    trainer = _make_trainer(config, directory, checkpoint, [stop, last, best])
+    trainer = make_trainer(config, directory, checkpoint, [stop, last, best])
     data = make_data_module(config.data, config.seed)
     _check_data(data, trainer)
     log.info("run directory: %s", directory)
@@ -121,7 +123,7 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
     return float(score)
 
 
-def _quieten_lightning() -> None:
+def quieten_lightning() -> None:
     """Advice that is wrong here: workers are chosen by data.num_workers, and the loader does continue where a resumed run stopped."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning_utilities"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -140,15 +142,24 @@ def _quieten_lightning() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def _make_trainer(config: ExperimentConfig, directory: Path, resumed: Checkpoint | None, callbacks: list[Callback]) -> Trainer:
+def make_trainer(config: ExperimentConfig, directory: Path, resumed: Checkpoint | None, callbacks: list[Callback]) -> Trainer:
+    """Lightning's trainer with the run's loggers and callbacks.
+
+    Raises:
+        ValueError: for settings that Lightning refuses.
+    """
     settings = asdict(config.trainer)
     if config.trainer.enable_progress_bar:
         # the bar reads the losses, which on a GPU waits for it
         callbacks.append(TQDMProgressBar(refresh_rate=20 if torch.cuda.is_available() else 1))
     loggers = make_loggers(config, directory, first_step=resumed.global_step if resumed else 0)
     callbacks += [RunMonitor(), SamplePictures(directory)]
+    if config.trainer.precision == "16-mixed" and not torch.accelerator.is_available():
+        raise ValueError(
+            "trainer.precision=16-mixed does not exist on CPU, and there is no other device here; use trainer.precision=bf16-mixed"
+        )
     try:
-        trainer = Trainer(
+        return Trainer(
             **settings,
             default_root_dir=directory,
             logger=loggers,
@@ -157,11 +168,8 @@ def _make_trainer(config: ExperimentConfig, directory: Path, resumed: Checkpoint
             use_distributed_sampler=False,
             min_epochs=0,
         )
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise ValueError(f"trainer: {error}") from error
-    if config.trainer.precision == "16-mixed" and trainer.strategy.root_device.type == "cpu":
-        raise ValueError("trainer.precision=16-mixed does not exist on CPU; use trainer.precision=bf16-mixed")
-    return trainer
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"trainer: {str(error).strip()}") from error
 
 
 def _check_data(data: PictureDataModule, trainer: Trainer) -> None:

@@ -29,11 +29,13 @@ def draw_grid(batch: Batch, output: StepOutput) -> Image.Image:
     return label_columns(torch.stack(columns, dim=1), COLUMNS)
 
 
-def label_columns(pictures: Tensor, names: tuple[str, ...]) -> Image.Image:
-    """A sheet of sRGB pictures in [0, 1], shape (rows, columns, 3, height, width), under the columns' names."""
+def label_columns(pictures: Tensor, names: tuple[str, ...], caption: str = "") -> Image.Image:
+    """A sheet of sRGB pictures in [0, 1], shape (rows, columns, 3, height, width), under the columns' names and above a caption."""
     rows, columns, _, height, width = pictures.shape
     pixels = (pictures.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).cpu().numpy()
-    sheet = Image.new("RGB", (columns * (width + MARGIN) + MARGIN, rows * (height + MARGIN) + HEADER + MARGIN), "white")
+    sheet = Image.new(
+        "RGB", (columns * (width + MARGIN) + MARGIN, rows * (height + MARGIN) + HEADER * (2 if caption else 1) + MARGIN), "white"
+    )
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=11)
     for column, name in enumerate(names):
@@ -41,6 +43,8 @@ def label_columns(pictures: Tensor, names: tuple[str, ...]) -> Image.Image:
         draw.text((left + width / 2, HEADER / 2), name, fill="black", anchor="mm", font=font)
         for row in range(rows):
             sheet.paste(Image.fromarray(pixels[row, column]), (left, HEADER + row * (height + MARGIN)))
+    if caption:
+        draw.text((MARGIN, sheet.height - MARGIN - HEADER / 2), caption, fill="black", anchor="lm", font=font)
     return sheet
 
 
