@@ -61,7 +61,7 @@ class LastCheckpoint(Callback):
     """Keeps last.ckpt: before each validation, at the end of each epoch, and at the step that ends training.
 
     Where `trainer.max_steps` or `trainer.max_time` ends training in mid-epoch, the state is that of mid-epoch, from which a run that is
-    given more steps goes on; and that step is validated, so that every run leaves a best.ckpt.
+    given more steps goes on; and that step is validated, so that a short run too leaves a best.ckpt.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -75,8 +75,10 @@ class LastCheckpoint(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save what ends training in mid-epoch."""
         if trainer.global_step == trainer.max_steps:
-            # Lightning validates before a stop that was asked for
+            # Lightning validates before a stop that was asked for, in an epoch whose turn it is
             trainer.should_stop = True
+            if trainer.check_val_every_n_epoch is not None:
+                trainer.check_val_every_n_epoch = 1
         if trainer.should_stop and not _epoch_is_complete(trainer):
             self.save(trainer)
 
