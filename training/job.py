@@ -26,11 +26,11 @@ from training.interruption import StopOnSignal
 from training.loggers import close_loggers, make_loggers
 from training.monitoring import RunMonitor
 from training.outcomes import Interrupted
-from training.ranks import global_rank
+from training.ranks import global_rank, local_rank
 from training.run_directory import LOG_FILE, find_run, start_run
 from training.samples import SamplePictures
 
-GRACE_SECONDS = 20
+GRACE_SECONDS = 5
 """What the other processes get to end by themselves."""
 
 log = logging.getLogger(__name__)
@@ -99,11 +99,11 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
     quieten_lightning()
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = read_checkpoint(resumed, "resume", (config.stage.name,)) if resumed else None
+    data = make_data_module(config.data, config.seed)
+    _check_data(data)
     stage = make_stage(config.stage, checkpoint)
     best = best_checkpoint(directory, stage.monitor, stage.monitor_mode)
     trainer = make_trainer(config, directory, checkpoint, [stop, last, best])
-    data = make_data_module(config.data, config.seed)
-    _check_data(data, trainer)
     log.info("run directory: %s", directory)
     try:
         trainer.fit(stage, datamodule=data, ckpt_path=resumed, weights_only=True)
@@ -111,8 +111,9 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
             log.info("data=%s has no test split, so nothing is tested", config.data.name)
         elif Path(best.best_model_path).is_file():
             trainer.test(stage, datamodule=data, ckpt_path=best.best_model_path, verbose=False, weights_only=True)
-    finally:
+    except BaseException:
         _end_other_processes(trainer.strategy)
+        raise
     for name, value in sorted(trainer.callback_metrics.items()):
         if name.startswith("test/"):
             log.info("%s: %.4g", name, value)
@@ -172,9 +173,9 @@ def make_trainer(config: ExperimentConfig, directory: Path, resumed: Checkpoint 
         raise ValueError(f"trainer: {str(error).strip()}") from error
 
 
-def _check_data(data: PictureDataModule, trainer: Trainer) -> None:
+def _check_data(data: PictureDataModule) -> None:
     """Meet the data's mistakes here, in the first process of the machine, before Lightning starts the others."""
-    if trainer.local_rank == 0:
+    if local_rank() == 0:
         data.prepare_data()
         data.setup("fit")
         if data.has_split("test"):
@@ -182,11 +183,13 @@ def _check_data(data: PictureDataModule, trainer: Trainer) -> None:
 
 
 def _end_other_processes(strategy: Strategy) -> None:
-    """Nothing is left running, whatever ended this process."""
+    """Nothing is left running: processes that this one started and that do not end with it are ended."""
     launcher = strategy.launcher
-    if isinstance(launcher, _SubprocessScriptLauncher):
+    if not isinstance(launcher, _SubprocessScriptLauncher):
+        return
+    for end in (subprocess.Popen.terminate, subprocess.Popen.kill):
         for process in launcher.procs:
             try:
                 process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
-                process.kill()
+                end(process)

@@ -4,8 +4,14 @@ import os
 
 
 def global_rank() -> int:
-    """This process's rank, as torchrun, SLURM or Lightning's own launcher say."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if name in os.environ:
-            return int(os.environ[name])
-    return 0
+    """This process's rank among all, as torchrun, SLURM or Lightning's own launcher say."""
+    return _first_of("RANK", "SLURM_PROCID", "LOCAL_RANK")
+
+
+def local_rank() -> int:
+    """This process's rank on its machine."""
+    return _first_of("LOCAL_RANK", "SLURM_LOCALID")
+
+
+def _first_of(*names: str) -> int:
+    return next((int(os.environ[name]) for name in names if name in os.environ), 0)
