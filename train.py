@@ -58,7 +58,7 @@ def main() -> float | None:
         return train()
     except COMPOSITION_ERRORS as error:
         refuse(explain(error))
-    except (ValueError, SweepFailed) as error:
+    except (ValueError, OSError, SweepFailed) as error:
         refuse(str(error))
     except Interrupted as error:
         sys.exit(error.exit_status)

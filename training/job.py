@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.strategies import Strategy
@@ -64,6 +65,11 @@ def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mappin
         raise
     except Exception as error:
         log.error("the run failed", exc_info=True)
+        if isinstance(error, ValueError) and "in DataLoader worker process" in str(error):
+            # what the worker said stands last, below its traceback
+            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
+        if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "Connection closed by peer" in str(error)):
+            raise ValueError(f"another process failed: its message stands above and in {directory / LOG_FILE}") from error
         if isinstance(error, MisconfigurationException):
             raise ValueError(f"trainer: {str(error).strip()}") from error
         if isinstance(error, torch.OutOfMemoryError):
