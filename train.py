@@ -1,5 +1,6 @@
 """Train one stage: `python train.py stage=transfer data=coco data.root=DIR`; `python train.py --help` explains the settings."""
 
+import contextlib
 import json
 import os
 import sys
@@ -39,8 +40,14 @@ def train() -> float | None:
     if composed is None:
         return None
     config, directory = composed
-    experiment = to_experiment(config)
-    found = find_newest_checkpoints(experiment, Path("outputs"))
+    try:
+        experiment = to_experiment(config)
+        found = find_newest_checkpoints(experiment, Path("outputs"))
+    except ValueError:
+        # Hydra has made the directory; a run that never was leaves none
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+        raise
     # Lightning starts further processes with these arguments: they must compose the same run
     sys.argv += [f'hydra.run.dir="{directory}"', *(f'{setting}="{path}"' for setting, path in found.items())]
     # these seconds of imports are spent only once the settings are known to be good

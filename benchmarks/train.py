@@ -56,12 +56,13 @@ class Setting:
 class StepClock(Callback):
     """When each step ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
         self.ends: list[float] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Note the time; a GPU is waited for at the first and the last step only."""
-        if pl_module.device.type == "cuda" and trainer.global_step in (1, trainer.max_steps):
+        if pl_module.device.type == "cuda" and batch_idx in (0, self.steps):
             torch.cuda.synchronize()
         self.ends.append(time.perf_counter())
 
@@ -91,10 +92,10 @@ def stage_config(name: str, width: float, directory: Path) -> StageConfig:
 
 def loop_seconds(config: ExperimentConfig, directory: Path) -> float:
     """Seconds a step of train.py's loop, first step left out."""
-    clock = StepClock()
-    start_run(directory, config, resumed=False)
-    last = LastCheckpoint(directory)
-    trainer = make_trainer(config, directory, None, [StopOnSignal(last), clock])
+    clock = StepClock(config.trainer.max_steps - 1)
+    start_run(directory, config)
+    last = LastCheckpoint(directory, config.trainer.max_steps)
+    trainer = make_trainer(config, directory, None, [clock, StopOnSignal(last), last])
     data = make_data_module(config.data, config.seed)
     data.prepare_data()
     trainer.fit(make_stage(config.stage), datamodule=data)

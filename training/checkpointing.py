@@ -58,14 +58,16 @@ def best_checkpoint(directory: Path, monitor: str, mode: str) -> ModelCheckpoint
 
 
 class LastCheckpoint(Callback):
-    """Keeps last.ckpt: before each validation, at the end of each epoch, and at the step that ends training.
+    """Ends training after `max_steps` (-1 for no limit) and keeps last.ckpt: before validations, at epochs' ends and at the last step.
 
-    Where `trainer.max_steps` or `trainer.max_time` ends training in mid-epoch, the state is that of mid-epoch, from which a run that is
-    given more steps goes on; and that step is validated, so that a short run too leaves a best.ckpt.
+    Lightning's own `max_steps` is not used: a run resumed with it counts a complete epoch twice. Where `trainer.max_steps` or
+    `trainer.max_time` ends training in mid-epoch, the state is that of mid-epoch, from which a run that is given more steps goes on; and
+    that step is validated, so that a short run too leaves a best.ckpt.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, max_steps: int = -1) -> None:
         self.path = directory / CHECKPOINTS / LAST
+        self.max_steps = max_steps
 
     def save(self, trainer: Trainer) -> None:
         """Write last.ckpt; every process has to call it."""
@@ -74,7 +76,7 @@ class LastCheckpoint(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save what ends training in mid-epoch."""
-        if trainer.global_step == trainer.max_steps:
+        if trainer.global_step == self.max_steps:
             # Lightning validates before a stop that was asked for, in an epoch whose turn it is
             trainer.should_stop = True
             if trainer.check_val_every_n_epoch is not None:

@@ -23,7 +23,7 @@ from datamodules import DATA_MODULES
 from lightning_modules import STAGES
 from stylecolor.errors import did_you_mean
 from training.config import LOGGERS, ExperimentConfig, TrainerConfig
-from training.run_directory import find_run
+from training.run_directory import CONFIG_FILE, find_run
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 CONFIG_DIRECTORY = Path(__file__).resolve().parent.parent / "conf"
@@ -75,27 +75,35 @@ def expand_resume(arguments: list[str]) -> list[str]:
     """Put the settings of the run that `resume=` names before the arguments, which may change them.
 
     Raises:
-        ValueError: when there is no such run, or another stage, data source or logger is asked for than the run has.
+        ValueError: when there is no such run, its config.yaml is damaged, or something is to change that cannot.
     """
-    resume = [value for key, value in map(_split, arguments) if key == "resume"]
-    if not resume or resume[-1] in ("", "null"):
-        return arguments
-    directory, _ = find_run(resume[-1])
-    saved = yaml.safe_load((directory / "config.yaml").read_text())
     given = dict(map(_split, arguments))
-    choices = {group: saved[group]["name"] for group in ("stage", "data", "logger")}
-    for group, choice in choices.items():
-        if group != "logger" and given.get(group, choice) != choice:
+    resume = given.get("resume", "null")
+    if len(resume) > 1 and resume[0] == resume[-1] and resume[0] in "'\"":
+        resume = resume[1:-1]
+    if resume in ("", "null"):
+        return arguments
+    directory, _ = find_run(resume)
+    try:
+        saved = yaml.safe_load((directory / CONFIG_FILE).read_text())
+        choices = {group: saved[group]["name"] for group in ("stage", "data", "logger")}
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"resume={resume}: {directory / CONFIG_FILE} is damaged") from error
+    for group in ("stage", "data"):
+        if given.get(group, choices[group]) != choices[group]:
             raise ValueError(
-                f"resume={resume[-1]}: is a run of {group}={choice}, cannot continue with {group}={given[group]}; leave {group}= out"
+                f"resume={resume}: is a run of {group}={choices[group]}, cannot go on with {group}={given[group]}; leave it out"
             )
+    for name in given:
+        if name == "experiment" or name.startswith("stage.optimizer."):
+            raise ValueError(f"resume={resume}: {name} cannot change in a run that goes on; leave it out, or start a new run")
     if given.get("logger", choices["logger"]) != choices["logger"]:
         del saved["logger"]
-    if "experiment" in given:
-        raise ValueError(f"resume={resume[-1]}: a run continues with its own settings; leave experiment= out")
-    leaves = {f"{key}": value for key, value in _leaves(saved) if key != "resume" and not key.endswith(".name")}
-    expanded = [f"{group}={choice}" for group, choice in choices.items()] + [f"{key}={_quote(value)}" for key, value in leaves.items()]
-    return [override for override in expanded if _split(override)[0] not in given] + arguments
+    choices = {group: choice for group, choice in choices.items() if group not in given}
+    leaves = {key: value for key, value in _leaves(saved) if key != "resume" and not key.endswith(".name") and key not in given}
+    changes = [argument for argument in arguments if _split(argument)[0] != "resume"]
+    settings = [f"{key}={_quote(value)}" for key, value in {**choices, **leaves, "resume": resume}.items()]
+    return settings + changes
 
 
 def _split(override: str) -> tuple[str, str]:

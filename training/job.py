@@ -28,7 +28,7 @@ from training.loggers import close_loggers, make_loggers
 from training.monitoring import RunMonitor
 from training.outcomes import Interrupted
 from training.ranks import global_rank, local_rank
-from training.run_directory import LOG_FILE, find_run, start_run
+from training.run_directory import LOG_FILE, find_run, start_run, write_config
 from training.samples import SamplePictures
 
 GRACE_SECONDS = 5
@@ -48,13 +48,13 @@ def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mappin
         Interrupted: after Ctrl-C or SIGTERM, the checkpoint being saved.
     """
     resumed = find_run(config.resume)[1] if config.resume else None
-    if global_rank() == 0:
-        start_run(directory, config, resumed is not None)
+    if global_rank() == 0 and resumed is None:
+        start_run(directory, config)
     directory.mkdir(parents=True, exist_ok=True)
     _log_to(directory / LOG_FILE)
     for setting, path in found_checkpoints.items():
         log.info("%s: using the newest, %s", setting, path)
-    last = LastCheckpoint(directory)
+    last = LastCheckpoint(directory, config.trainer.max_steps)
     stop = StopOnSignal(last)
     stop.install()
     try:
@@ -111,6 +111,13 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
     best = best_checkpoint(directory, stage.monitor, stage.monitor_mode)
     trainer = make_trainer(config, directory, checkpoint, [stop, last, best])
     log.info("run directory: %s", directory)
+    if checkpoint is not None:
+        if 0 <= config.trainer.max_steps <= checkpoint.global_step:
+            log.info("the run has made its %d steps already; give it more with trainer.max_steps", checkpoint.global_step)
+            return None
+        if global_rank() == 0:
+            # only now that nothing was refused: a mistake must not change the run's own settings
+            write_config(directory, config)
     try:
         trainer.fit(stage, datamodule=data, ckpt_path=resumed, weights_only=True)
         if not data.has_split("test"):
@@ -155,7 +162,7 @@ def make_trainer(config: ExperimentConfig, directory: Path, resumed: Checkpoint 
     Raises:
         ValueError: for settings that Lightning refuses.
     """
-    settings = asdict(config.trainer)
+    settings = asdict(config.trainer) | {"max_steps": -1}  # LastCheckpoint counts the steps
     if config.trainer.enable_progress_bar:
         # the bar reads the losses, which on a GPU waits for it
         callbacks.append(TQDMProgressBar(refresh_rate=20 if torch.cuda.is_available() else 1))

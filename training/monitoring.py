@@ -41,6 +41,8 @@ class RunMonitor(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """The loader's batch is here since the data module saw it."""
+        # equal in an uninterrupted run; after a resume Lightning's count, which numbers the rows of metrics, can be one off
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
         fetched = trainer.datamodule.fetched_at  # pyright: ignore[reportAttributeAccessIssue]
         self.waited += max(0.0, fetched - self.step_end)
 

@@ -37,16 +37,21 @@ def find_run(resume: str) -> tuple[Path, Path]:
     return directory, checkpoint
 
 
-def start_run(directory: Path, config: ExperimentConfig, resumed: bool) -> None:
-    """Make the directory and write the composed settings into it.
+def start_run(directory: Path, config: ExperimentConfig) -> None:
+    """Make the directory of a fresh run and write the composed settings into it.
 
     Raises:
-        ValueError: when the directory holds a run already and this one is not its continuation.
+        ValueError: when the directory holds a run already.
     """
-    file = directory / CONFIG_FILE
-    if not resumed and _has_trained(directory):
+    if _has_trained(directory):
         raise ValueError(f"hydra.run.dir={directory}: holds a run already; continue it with resume={directory}, or name another directory")
     (directory / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    write_config(directory, config)
+
+
+def write_config(directory: Path, config: ExperimentConfig) -> None:
+    """Write the composed settings and the git revision to config.yaml."""
+    file = directory / CONFIG_FILE
     aside = file.with_suffix(".new")
     aside.write_text(f"# git revision: {git_revision()}\n{yaml.safe_dump({**asdict(config), 'resume': None}, sort_keys=False)}")
     aside.replace(file)
