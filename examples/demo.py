@@ -78,7 +78,7 @@ def colorize(runs: dict[str, Path], path: Path) -> None:
         transferred = join_lab(batch.target_l, styled[:, 1:])
     columns = (gray, batch.reference_rgb, transferred, result, batch.target_rgb)
     names = ("target", "reference", "transfer alone", "result", "truth")
-    caption = f"Scenes that training never saw; seven photographs in all, so this shows the machinery, not quality; {describe_encoder(runs)}."
+    caption = ("Two scenes that training never saw, after minutes on five others: the machinery, not quality.", describe_encoder(runs))
     label_columns(torch.stack(columns, dim=1), names, caption).save(path)
 
 

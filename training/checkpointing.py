@@ -23,9 +23,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ValueError: when the file cannot be written.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
@@ -33,11 +33,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             aside.replace(path)
         # torch's zip writer turns an OSError into a RuntimeError
         except (OSError, RuntimeError) as error:
-            with contextlib.suppress(OSError):
-                aside.unlink(missing_ok=True)
             reason = error.strerror if isinstance(error, OSError) else f"is the disk full? {error}"
             kept = "; the checkpoint before it is kept" if path.exists() else ""
             raise ValueError(f"cannot write {path} ({reason}){kept}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Load tensors and plain values only."""
@@ -81,19 +82,21 @@ class LastCheckpoint(Callback):
             trainer.should_stop = True
             if trainer.check_val_every_n_epoch is not None:
                 trainer.check_val_every_n_epoch = 1
-        if trainer.should_stop and not _epoch_is_complete(trainer):
+        if trainer.should_stop and not epoch_is_complete(trainer):
             self.save(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Before validation, which can take long."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and not trainer.should_stop:
+        saved_already = trainer.should_stop and not epoch_is_complete(trainer)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and not saved_already:
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """At the end of each epoch."""
-        if _epoch_is_complete(trainer):
+        if epoch_is_complete(trainer):
             self.save(trainer)
 
 
-def _epoch_is_complete(trainer: Trainer) -> bool:
+def epoch_is_complete(trainer: Trainer) -> bool:
+    """Whether the running batch is the last of its epoch."""
     return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from training.checkpointing import LastCheckpoint
+from training.checkpointing import LastCheckpoint, epoch_is_complete
 from training.outcomes import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,6 +24,7 @@ class StopOnSignal(Callback):
         self.last = last
         self.received = 0
         self.in_training_step = False
+        self.stopping = 0
         self._group: Any = None
 
     def install(self) -> None:
@@ -45,23 +46,35 @@ class StopOnSignal(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """From here to the step's end a signal waits."""
+        self._stop_if_asked()
         self.in_training_step = True
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop here if any process was asked to."""
+        """Save here if any process was asked to stop, and stop at the next hook: this step's metrics are logged in between."""
         received = self.received
         if self._group is not None:
             number = torch.tensor(received)
             dist.all_reduce(number, op=dist.ReduceOp.MAX, group=self._group)
             received = int(number)
-        if received:
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches and not epoch_is_complete(trainer)
+        # gathered gradients are in no checkpoint
+        if received and not accumulating:
             self.last.save(trainer)
-            raise Interrupted(received)
+            self.stopping = received
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """last.ckpt was just written, so validation may be broken off."""
+        """last.ckpt is written before a validation, so that it may be broken off; it is not made up for after a resume."""
+        self._stop_if_asked()
         self.in_training_step = False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The last hook of an epoch."""
+        self._stop_if_asked()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training is over."""
         self.in_training_step = False
+
+    def _stop_if_asked(self) -> None:
+        if self.stopping:
+            raise Interrupted(self.stopping)

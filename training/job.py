@@ -103,10 +103,11 @@ def _log_to(path: Path) -> None:
 
 def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last: LastCheckpoint, stop: StopOnSignal) -> float | None:
     quieten_lightning()
-    seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = read_checkpoint(resumed, "resume", (config.stage.name,)) if resumed else None
     data = make_data_module(config.data, config.seed)
     _check_data(data)
+    # after the data, whose first pass draws random numbers that later runs, which find it cached, do not
+    seed_everything(config.seed, workers=True, verbose=False)
     stage = make_stage(config.stage, checkpoint)
     best = best_checkpoint(directory, stage.monitor, stage.monitor_mode)
     trainer = make_trainer(config, directory, checkpoint, [stop, last, best])

@@ -53,7 +53,8 @@ class MetricsFile(Logger):
     @rank_zero_only
     def _open(self, first_step: int) -> None:
         rows = self._read() if first_step else []
-        self._rewrite([row for row in rows if int(row["step"]) < first_step])
+        # a crash may have cut the last row short
+        self._rewrite([row for row in rows if (row["step"] or "").isdigit() and int(row["step"]) < first_step])
 
     def _read(self) -> list[dict[str, Any]]:
         if not self.path.is_file():
@@ -126,15 +127,20 @@ def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Pa
     import wandb
     from lightning.pytorch.loggers import WandbLogger
 
+    directory = directory.resolve()  # W&B's service has a working directory of its own
     os.environ.setdefault("WANDB_SILENT", "true")
     offline = settings.offline or os.environ.get("WANDB_MODE") == "offline"
-    if not offline and not wandb.login(prompt=False, verify=False):
+    try:
+        has_key = offline or wandb.login(prompt=False, verify=False)
+    except wandb.Error as error:
+        raise _refused_by_wandb(error) from error
+    if not has_key:
         offline = True
         if global_rank() == 0:
             log.info("W&B: no API key found, so this run is kept offline; `wandb login` before the next one to send it as it goes")
     if offline and global_rank() == 0:
-        log.info("W&B: send this run later with: wandb sync %s", directory / "wandb" / "offline-run-*")
-    return WandbLogger(
+        log.info("W&B: send this run later with: wandb sync %s", os.path.relpath(directory / "wandb" / "offline-run-*"))
+    logger = WandbLogger(
         name=settings.run_name or directory.name,
         save_dir=directory,
         id=_run_id(directory),
@@ -148,6 +154,16 @@ def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Pa
         mode="offline" if offline else "online",
         config={**asdict(config), "git_revision": git_revision()},
     )
+    try:
+        # begins the run: what W&B refuses is met here, before other processes are started
+        _ = logger.experiment
+    except wandb.Error as error:
+        raise _refused_by_wandb(error) from error
+    return logger
+
+
+def _refused_by_wandb(error: Exception) -> ValueError:
+    return ValueError(f"logger=wandb: {str(error).strip().splitlines()[0]}; mend that, or use logger.offline=true or logger=csv")
 
 
 def _run_id(directory: Path) -> str:

@@ -29,12 +29,12 @@ def draw_grid(batch: Batch, output: StepOutput) -> Image.Image:
     return label_columns(torch.stack(columns, dim=1), COLUMNS)
 
 
-def label_columns(pictures: Tensor, names: tuple[str, ...], caption: str = "") -> Image.Image:
-    """A sheet of sRGB pictures in [0, 1], shape (rows, columns, 3, height, width), under the columns' names and above a caption."""
+def label_columns(pictures: Tensor, names: tuple[str, ...], caption: tuple[str, ...] = ()) -> Image.Image:
+    """A sheet of sRGB pictures in [0, 1], shape (rows, columns, 3, height, width), under the columns' names and above a caption's lines."""
     rows, columns, _, height, width = pictures.shape
     pixels = (pictures.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).cpu().numpy()
     sheet = Image.new(
-        "RGB", (columns * (width + MARGIN) + MARGIN, rows * (height + MARGIN) + HEADER * (2 if caption else 1) + MARGIN), "white"
+        "RGB", (columns * (width + MARGIN) + MARGIN, rows * (height + MARGIN) + HEADER * (1 + len(caption)) + MARGIN), "white"
     )
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=11)
@@ -43,8 +43,9 @@ def label_columns(pictures: Tensor, names: tuple[str, ...], caption: str = "") -
         draw.text((left + width / 2, HEADER / 2), name, fill="black", anchor="mm", font=font)
         for row in range(rows):
             sheet.paste(Image.fromarray(pixels[row, column]), (left, HEADER + row * (height + MARGIN)))
-    if caption:
-        draw.text((MARGIN, sheet.height - MARGIN - HEADER / 2), caption, fill="black", anchor="lm", font=font)
+    for index, line in enumerate(caption):
+        top = HEADER + rows * (height + MARGIN) + index * HEADER
+        draw.text((MARGIN, top + HEADER / 2), line, fill="black", anchor="lm", font=font)
     return sheet
 
 
