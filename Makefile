@@ -13,7 +13,7 @@ setup: .venv/installed  ## make .venv and install everything, pinned (about 6 GB
 .venv/installed: constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes --requirement constraints.txt
-	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 demo: setup  ## train the three stages on the sample data and colorize unseen pictures (6 minutes at most on 2 cores)
@@ -30,7 +30,7 @@ test-oldest:  ## run the tests with the oldest versions that pyproject.toml allo
 	.venv-oldest/bin/pip install --quiet uv
 	.venv-oldest/bin/uv pip compile --quiet --resolution lowest-direct --extra train --extra dev pyproject.toml --output-file .venv-oldest/oldest.txt
 	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --requirement .venv-oldest/oldest.txt
-	.venv-oldest/bin/pip install --quiet --no-deps --editable .
+	.venv-oldest/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	.venv-oldest/bin/pytest
 
 coverage: setup  ## run the tests and say which lines they leave out

@@ -12,9 +12,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from training.composition import COMPOSITION_ERRORS, CONFIG_DIRECTORY, expand_resume, explain, register, to_experiment
+from training.composition import COMPOSITION_ERRORS, CONFIG_DIRECTORY, check_inputs, expand_resume, explain, register, to_experiment
 from training.outcomes import RESULT_VARIABLE, Interrupted, SweepFailed
-from training.run_directory import find_newest_checkpoints
+from training.run_directory import find_newest_checkpoints, find_run
 
 
 def compose() -> tuple[DictConfig, Path] | None:
@@ -42,6 +42,9 @@ def train() -> float | None:
     config, directory = composed
     try:
         experiment = to_experiment(config)
+        check_inputs(experiment)
+        if experiment.resume is not None and directory.resolve() != find_run(experiment.resume)[0].resolve():
+            raise ValueError(f"resume={experiment.resume}: goes on in its own directory; leave hydra.run.dir and -m out")
         found = find_newest_checkpoints(experiment, Path("outputs"))
     except ValueError:
         # Hydra has made the directory; a run that never was leaves none

@@ -9,12 +9,14 @@ measured bf16 matrix rate that each stage reaches.
 import argparse
 import gc
 import logging
+import multiprocessing
 import resource
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +149,7 @@ def bare_seconds(config: ExperimentConfig, batch: Batch, steps: int, device: tor
 
 
 def peak_memory_gib(device: torch.device) -> float:
-    """Of the device, or of this process so far."""
+    """Of the device, or of this process, its libraries included."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -157,11 +159,11 @@ def matrix_rate(device: torch.device) -> float:
     """Measured bf16 operations per second of a large matrix product."""
     left, right = (torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=device, dtype=torch.bfloat16) for _ in range(2))
     for _ in range(5):
-        left @ right
+        torch.mm(left, right)
     synchronize(device)
     start = time.perf_counter()
     for _ in range(20):
-        left @ right
+        torch.mm(left, right)
     synchronize(device)
     return 20 * 2 * MATRIX_SIZE**3 / (time.perf_counter() - start)
 
@@ -214,15 +216,19 @@ def full_width_step(name: str, data: DataConfig, directory: Path) -> list[str]:
     return [name, "1", "-", f"{data.batch_size / seconds:.2f}", "-", f"{peak_memory_gib(torch.device('cpu')):.2f}"]
 
 
+def be_quiet() -> None:
+    """Leave the terminal to the table."""
+    quieten_lightning()
+    logging.getLogger("datamodules").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", help="a COCO directory to read pictures from, instead of the sample data set")
     parser.add_argument("--steps", type=int, default=8, help="steps of each half of a pair")
     arguments = parser.parse_args()
-    quieten_lightning()
-    logging.getLogger("datamodules").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     on_gpu = device.type == "cuda"
     setting = Setting(1.0, 32, "bf16-mixed", 5 * arguments.steps, PAIRS) if on_gpu else Setting(0.25, 4, "32-true", arguments.steps, PAIRS)
@@ -231,14 +237,16 @@ def main() -> None:
     peak_rate = matrix_rate(device) if on_gpu else None
 
     title = f"{IMAGE_SIZE} px, batch {setting.batch_size}, {setting.precision}, {torch.cuda.get_device_name() if on_gpu else 'CPU'}"
-    columns = ["stage", "width", "loop, pictures/s", "bare step, pictures/s", "kept", "peak memory so far, GiB"]
+    columns = ["stage", "width", "loop, pictures/s", "bare step, pictures/s", "kept", "peak memory, GiB"]
     table = Table(*columns, *(["of the bf16 matrix rate"] if on_gpu else []), title=title)
-    with tempfile.TemporaryDirectory() as directory:
-        for name in STAGES:
-            table.add_row(*measure(name, setting, data, device, Path(directory), peak_rate))
+    # each row in a process of its own, so that its peak memory is its own
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as directory, ProcessPoolExecutor(1, spawn, max_tasks_per_child=1, initializer=be_quiet) as pool:
+        rows = [pool.submit(measure, name, setting, data, device, Path(directory), peak_rate) for name in STAGES]
         if not on_gpu:
-            for name in STAGES:
-                table.add_row(*full_width_step(name, data, Path(directory)))
+            rows += [pool.submit(full_width_step, name, data, Path(directory)) for name in STAGES]
+        for row in rows:
+            table.add_row(*row.result())
     Console().print(table)
     if peak_rate is not None:
         print(f"bf16 matrix rate: {peak_rate / 1e12:.0f} TFLOP/s")

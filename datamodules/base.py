@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import time
 from pathlib import Path
 from random import Random
@@ -20,6 +19,7 @@ from datamodules.index import picture_index
 from datamodules.pictures import READ_ERRORS, Pictures, read_rgb, to_square
 from datamodules.references import RandomReferences, palette_references
 from datamodules.sampler import Draw, EvaluationBatches, TrainBatches
+from datamodules.workers import leave_signals_to_trainer
 from stylecolor.errors import name_few
 from stylecolor.randomness import make_key
 
@@ -216,9 +216,3 @@ class PictureDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: PictureBatch, dataloader_idx: int) -> Batch:
         """On the device and outside autocast: scale to [0, 1] and convert to Lab in float32."""
         return Batch.from_pictures(batch)
-
-
-def leave_signals_to_trainer(worker: int) -> None:
-    """In a worker process: Ctrl-C and a scheduler's SIGTERM reach every process, but it is the trainer that ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

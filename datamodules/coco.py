@@ -44,13 +44,15 @@ class CocoDataModule(PictureDataModule):
                 coco = COCO(str(path))
             images = sorted(coco.loadImgs(coco.getImgIds()), key=lambda image: image["file_name"])
             names = {category["id"]: category["name"] for category in coco.loadCats(coco.getCatIds())}
+            columns = {category: column for column, category in enumerate(names)}
+            rows = {image["id"]: row for row, image in enumerate(images)}
+            categories = np.zeros((len(images), len(names)), dtype=bool)
+            for annotation in coco.anns.values():
+                categories[rows[annotation["image_id"]], columns[annotation["category_id"]]] = True
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AssertionError) as error:
             raise ValueError(f"data.root={self.root}: {path} is no COCO annotation file or is damaged ({error!r})") from error
-        columns = {category: column for column, category in enumerate(names)}
-        rows = {image["id"]: row for row, image in enumerate(images)}
-        categories = np.zeros((len(images), len(names)), dtype=bool)
-        for annotation in coco.anns.values():
-            categories[rows[annotation["image_id"]], columns[annotation["category_id"]]] = True
+        if not images:
+            raise ValueError(f"data.root={self.root}: {path} lists no pictures")
         chosen = self._choose(split, categories, list(names.values()))
         split_directory = f"{split}2017"
         return Pictures(

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.pictures import READ_ERRORS, Pictures, read_rgb, to_square
+from datamodules.workers import leave_signals_to_trainer
 from stylecolor.color import rgb_to_lab
 from stylecolor.palette import DESCRIPTOR_SIZE, palette_descriptor
 
@@ -71,7 +72,7 @@ def picture_index(pictures: Pictures, split: str) -> tuple[np.ndarray, Tensor]:
 def _build_index(pictures: Pictures, split: str, path: Path) -> None:
     log.info("reading every picture of the %s split once, for its palette (kept in %s)", split, path.parent)
     workers = min(os.cpu_count() or 1, 8) if len(pictures) > 4 * _BATCH_SIZE else 0
-    loader = DataLoader(_Thumbnails(pictures), batch_size=_BATCH_SIZE, num_workers=workers)
+    loader = DataLoader(_Thumbnails(pictures), batch_size=_BATCH_SIZE, num_workers=workers, worker_init_fn=leave_signals_to_trainer)
     console = Console(stderr=True)
     descriptors, readable = [], []
     for thumbnails, good in track(loader, description=f"palettes of {split}", console=console, disable=not sys.stderr.isatty()):

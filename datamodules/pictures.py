@@ -40,7 +40,11 @@ class Pictures:
 def read_rgb(path: Path) -> Image.Image:
     """Decode a picture as 8-bit sRGB, upright as its EXIF orientation says; grey, palette, CMYK and transparent ones are converted."""
     with Image.open(path) as picture:
-        return ImageOps.exif_transpose(picture).convert("RGB")
+        upright = ImageOps.exif_transpose(picture)
+        if upright.mode.startswith("I"):
+            # Pillow would cut 16-bit greys off at 255
+            return Image.fromarray((np.asarray(upright) / 257).round().astype(np.uint8)).convert("RGB")
+        return upright.convert("RGB")
 
 
 def to_square(picture: Image.Image, size: int, resize: str, random: Random | None = None) -> Tensor:

@@ -51,7 +51,12 @@ def train(stage: str, directory: Path, *settings: str) -> None:
     """Run train.py with the demo's recipe; its progress bar goes to the terminal."""
     print(f"\n== {stage} ==", flush=True)
     command = [sys.executable, str(REPOSITORY / "train.py"), f"stage={stage}", "experiment=demo", f"hydra.run.dir={directory}", *settings]
-    status = subprocess.run(command, check=False).returncode
+    process = subprocess.Popen(command)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        # the terminal has told the training too: it saves its checkpoint and ends
+        status = process.wait()
     if status:
         sys.exit(status)
 

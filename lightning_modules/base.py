@@ -104,9 +104,12 @@ def check_width(networks: dict[str, dict[str, Any]], name: str, width: float, se
         raise ValueError(f"{setting}: was trained with stage.width={found:g}, this run has stage.width={width:g}; use the same")
 
 
-def resumed_networks(resumed: Checkpoint, config: StageConfig) -> dict[str, dict[str, Any]]:
-    """The network settings of the checkpoint that a run continues from, its width checked."""
+def check_resumed(resumed: Checkpoint, config: StageConfig) -> None:
+    """Refuse to go on from a checkpoint whose networks were made for another width.
+
+    Raises:
+        ValueError: naming both widths.
+    """
     for name, settings in resumed.networks.items():
         if "width" in settings:
-            check_width({name: settings}, name, config.width, f"resume={resumed.path}")
-    return resumed.networks
+            check_width(resumed.networks, name, config.width, f"resume={resumed.path}")

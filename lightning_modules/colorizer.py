@@ -3,7 +3,7 @@
 from typing import Any
 
 from datamodules.batch import Batch
-from lightning_modules.base import Stage, StepOutput, resumed_networks
+from lightning_modules.base import Stage, StepOutput, check_resumed
 from lightning_modules.config import ColorizerConfig
 from stylecolor.checkpoint import Checkpoint
 from stylecolor.colorizer import ColorizationNet
@@ -22,7 +22,7 @@ class ColorizerStage(Stage):
         super().__init__(config)
         self.colorizer = ColorizationNet(config.width)
         if resumed is not None:
-            resumed_networks(resumed, config)
+            check_resumed(resumed, config)
         elif config.weights != "random":
             state = load_colorizer_state(config.weights, self.colorizer.state_dict(), config.width, "stage.weights")
             self.colorizer.load_state_dict(state)

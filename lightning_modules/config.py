@@ -170,6 +170,10 @@ class JointConfig(HintedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.hints == "none":
+            raise ValueError(
+                "stage.hints=none: without hints no gradient reaches the transfer's decoder in stage=joint; use stage=colorizer"
+            )
         if self.sites is not None:
             self.sites = _names(self.sites)
             for site in self.sites:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from datamodules.batch import Batch
-from lightning_modules.base import Stage, StepOutput, check_width, resumed_networks
+from lightning_modules.base import Stage, StepOutput, check_resumed, check_width
 from lightning_modules.config import JointConfig
 from stylecolor.checkpoint import Checkpoint, read_checkpoint
 from stylecolor.colorizer import ColorizationNet
@@ -49,7 +50,8 @@ class JointStage(Stage):
 
     @staticmethod
     def _rebuild(config: JointConfig, resumed: Checkpoint) -> tuple[TransferNet, ColorizationNet]:
-        networks = resumed_networks(resumed, config)
+        check_resumed(resumed, config)
+        networks = resumed.networks
         return TransferNet.from_settings(networks["transfer"]), ColorizationNet.from_settings(networks["colorizer"])
 
     def train(self, mode: bool = True) -> "JointStage":
@@ -57,7 +59,7 @@ class JointStage(Stage):
         super().train(mode)
         self.colorizer.eval()
         for module in self.transfer.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, _BatchNorm):
                 module.eval()
         return self
 
@@ -72,6 +74,6 @@ class JointStage(Stage):
         huber = self.huber(result.ab, batch.target_ab, result.hints.mask)
         return StepOutput({"loss": huber, "huber": huber}, result.transfer_ab.detach(), result.ab.detach())
 
-    def _sample_hints(self, ab: Any, keys: Any) -> Hints:
+    def _sample_hints(self, ab: Tensor, keys: Tensor) -> Hints:
         hints = self.sampler(ab, keys)
         return drop_hints(hints, keys, self.config.empty_probability) if self.training else hints

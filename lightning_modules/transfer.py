@@ -5,7 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 
 from datamodules.batch import Batch
-from lightning_modules.base import Stage, StepOutput, resumed_networks
+from lightning_modules.base import Stage, StepOutput, check_resumed
 from lightning_modules.config import TransferConfig
 from stylecolor.checkpoint import Checkpoint
 from stylecolor.color import rgb_to_lab
@@ -25,7 +25,7 @@ class TransferStage(Stage):
     def __init__(self, config: TransferConfig, resumed: Checkpoint | None = None) -> None:
         super().__init__(config)
         if resumed is not None:
-            resumed_networks(resumed, config)
+            check_resumed(resumed, config)
         self.transfer = TransferNet(
             config.width, config.encoder.weights, config.sites, config.alpha, config.skips, config.norm, config.padding
         )
@@ -45,5 +45,6 @@ class TransferStage(Stage):
         content, style = self.perceptual(output, batch.target_rgb, batch.reference_rgb)
         perceptual = weights.content_coefficient * content + weights.style_coefficient * style
         loss = weights.perceptual_coefficient * perceptual + weights.reconstruction_coefficient * reconstruction
-        ab = rgb_to_lab(output.detach())[:, 1:]
+        # only evaluation looks at the colours
+        ab = batch.target_ab if self.training else rgb_to_lab(output)[:, 1:]
         return StepOutput({"loss": loss, "reconstruction": reconstruction, "content": content, "style": style}, ab, ab)

@@ -88,9 +88,11 @@ def _in_gamut(l: Tensor, ab: Tensor) -> Tensor:
     fy = (l + 16) / 116
     f = torch.cat((fy + ab[:, :1] / 500, fy, fy - ab[:, 1:] / 200), dim=1)
     cubic = f.clamp(min=_LAB_KNEE)
-    xyz = cubic * cubic * cubic + 3 * _LAB_KNEE**2 * (f - cubic)
+    relative = cubic * cubic * cubic + 3 * _LAB_KNEE**2 * (f - cubic)
+    # by number, since a tensor of constants would be copied to the device, which the host waits for
+    xyz = torch.cat([relative[:, channel : channel + 1] * white for channel, white in enumerate(_WHITE_D65)], dim=1)
     with torch.autocast(l.device.type, enabled=False):
-        linear = kornia.color.xyz_to_rgb(xyz * xyz.new_tensor(_WHITE_D65).view(1, 3, 1, 1))
+        linear = kornia.color.xyz_to_rgb(xyz)
     return ((linear >= -_GAMUT_TOLERANCE) & (linear <= 1 + _GAMUT_TOLERANCE)).all(dim=1, keepdim=True)
 
 

@@ -81,4 +81,6 @@ class ColorizationNet(nn.Module):
         block8 = self.model8(self.model8up(block7) + self.model3short8(block3))
         block9 = self.model9(self.model9up(block8) + self.model2short9(block2))
         block10 = self.model10(self.model10up(block9) + self.model1short10(block1))
-        return self.model_out(block10).float() * AB_SCALE
+        # in full precision, since bf16 would leave steps of half a Lab unit
+        with torch.autocast(l.device.type, enabled=False):
+            return self.model_out(block10.to(self.model10[1].weight.dtype)).float() * AB_SCALE

@@ -45,6 +45,10 @@ def match_statistics(
     matched = style.std * (_full_precision(content) - own.mean) / own.std + style.mean
     if alpha != 1.0:
         matched = alpha * matched + (1 - alpha) * content
+    if content.dtype == torch.float16:
+        # a nearly constant channel, stretched to a wide style, can leave float16's range
+        limit = torch.finfo(torch.float16).max
+        matched = matched.clamp(-limit, limit)
     return matched.to(content.dtype)
 
 

@@ -14,6 +14,9 @@ from stylecolor.hints import Hints, Sampler, empty_hints, make_sampler
 from stylecolor.randomness import picture_keys
 from stylecolor.transfer import ReferenceStyle, TransferNet
 
+MINIMUM_REFERENCE_SIDE = 16
+"""Below it the encoder's last feature map is a single pixel, which has no statistics."""
+
 
 class Colorization(NamedTuple):
     """A result with the steps between, ab in Lab units."""
@@ -38,18 +41,16 @@ def colorize_exemplar(
 
     Args:
         transfer: the transfer sub-net.
-        colorizer: the colorization sub-net; it makes the pre-colorization too.
+        colorizer: the colorization sub-net, in eval mode; it makes the pre-colorization too.
         l: the targets' L in [0, 100].
         reference: sRGB in [0, 1], or its statistics.
         keys: one for each sample, see `stylecolor.randomness`.
         sampler: chooses the hints from the transfer's ab map.
     """
-    training = colorizer.training
-    colorizer.eval()
+    assert not colorizer.training, "the pre-colorization needs the colorizer in eval mode"
     with torch.no_grad():
         precolor_ab = colorizer(l, *empty_hints(l.expand(-1, 2, -1, -1)))
         target = join_lab(l, precolor_ab)
-    colorizer.train(training)
     transfer_ab = rgb_to_lab(transfer(target, reference))[:, 1:]
     hints = sampler(transfer_ab, keys)
     return Colorization(colorizer(l, *hints), precolor_ab, transfer_ab, hints)
@@ -109,8 +110,19 @@ class ExemplarColorizer(nn.Module):
     def _run(self, target: Tensor, reference: Tensor | ReferenceStyle) -> tuple[Tensor, Tensor]:
         if target.ndim != 4 or target.shape[1] not in (1, 3):
             raise ValueError(f"colorize: expected targets of shape (batch, 1 or 3, height, width), got {tuple(target.shape)}")
+        if isinstance(reference, Tensor):
+            _check_reference(reference, target.shape[0])
         rgb = target.expand(-1, 3, -1, -1)
         l = rgb_to_lab(rgb)[:, :1]
         # keyed by the grey picture, so that a target's own colours, which are not used, cannot change the hints either
         keys = picture_keys((gray_rgb(l)[:, :1] * 255).round().to(torch.uint8))
         return l, colorize_exemplar(self.transfer, self.colorizer, l, reference, keys, self.sampler).ab
+
+
+def _check_reference(reference: Tensor, targets: int) -> None:
+    if not reference.is_floating_point():
+        raise ValueError(f"colorize: expected a floating-point reference, sRGB in [0, 1], got {reference.dtype}; divide uint8 by 255 first")
+    if reference.ndim != 4 or reference.shape[1] != 3 or reference.shape[0] not in (1, targets):
+        raise ValueError(f"colorize: expected 1 or {targets} references of shape (batch, 3, height, width), got {tuple(reference.shape)}")
+    if min(reference.shape[-2:]) < MINIMUM_REFERENCE_SIDE:
+        raise ValueError(f"colorize: a reference needs sides of {MINIMUM_REFERENCE_SIDE} px at least, got {tuple(reference.shape[-2:])}")

@@ -69,6 +69,31 @@ class LastCheckpoint(Callback):
     def __init__(self, directory: Path, max_steps: int = -1) -> None:
         self.path = directory / CHECKPOINTS / LAST
         self.max_steps = max_steps
+        self.batches_per_epoch: int | float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Kept in the checkpoint."""
+        return {"batches_per_epoch": self.batches_per_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Read from the checkpoint that a run goes on from."""
+        self.batches_per_epoch = state_dict["batches_per_epoch"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse to go on in mid-epoch with another number of batches in an epoch: no picture would be where it was.
+
+        Raises:
+            ValueError: naming both numbers and what they depend on.
+        """
+        batches = trainer.num_training_batches
+        if self.batches_per_epoch is not None and batches != self.batches_per_epoch:
+            done = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+            if done % self.batches_per_epoch:
+                raise ValueError(
+                    f"resume: the run stands in mid-epoch, of {self.batches_per_epoch} batches, and now there are {batches}; go on with "
+                    "the same data.batch_size, trainer.devices and trainer.limit_train_batches"
+                )
+        self.batches_per_epoch = batches
 
     def save(self, trainer: Trainer) -> None:
         """Write last.ckpt; every process has to call it."""
@@ -77,7 +102,7 @@ class LastCheckpoint(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save what ends training in mid-epoch."""
-        if trainer.global_step == self.max_steps:
+        if 0 < self.max_steps <= trainer.global_step:
             # Lightning validates before a stop that was asked for, in an epoch whose turn it is
             trainer.should_stop = True
             if trainer.check_val_every_n_epoch is not None:

@@ -19,8 +19,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from datamodules import DATA_MODULES
-from lightning_modules import STAGES
+from datamodules import DATA_MODULES, SampleConfig
+from lightning_modules import STAGES, TransferConfig
 from stylecolor.errors import did_you_mean
 from training.config import LOGGERS, ExperimentConfig, TrainerConfig
 from training.run_directory import CONFIG_FILE, find_run
@@ -45,6 +45,25 @@ def register() -> None:
     run_name.cache_clear()
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("run_directory", _run_directory, replace=True)
+
+
+def check_inputs(experiment: ExperimentConfig) -> None:
+    """Refuse what needs no heavy import to be found: a missing data root, ImageNet weights at another width.
+
+    Raises:
+        ValueError: naming the setting and the remedy.
+    """
+    data, stage = experiment.data, experiment.stage
+    if data.root is None and not isinstance(data, SampleConfig):
+        raise ValueError(f"data.root: data={data.name} needs the directory of the data set: data.root=DIR")
+    if data.root is not None and not isinstance(data, SampleConfig) and not Path(data.root).is_dir():
+        raise ValueError(f"data.root={data.root}: no such directory")
+    if isinstance(stage, TransferConfig) and stage.encoder.weights == "imagenet" and stage.width != 1:
+        raise ValueError(
+            f"stage.encoder.weights=imagenet: ImageNet weights exist for stage.width=1.0, got {stage.width}; use random ones"
+        )
+    if experiment.resume is not None and experiment.trainer.fast_dev_run:
+        raise ValueError("trainer.fast_dev_run: cannot be used with resume=, which goes on with a run")
 
 
 @cache
@@ -94,16 +113,28 @@ def expand_resume(arguments: list[str]) -> list[str]:
             raise ValueError(
                 f"resume={resume}: is a run of {group}={choices[group]}, cannot go on with {group}={given[group]}; leave it out"
             )
-    for name in given:
-        if name == "experiment" or name.startswith("stage.optimizer."):
+    unchanged = dict(_leaves(saved))
+    for name, value in given.items():
+        # the processes that Lightning starts are given the expanded settings again
+        if name == "experiment" or (name.startswith("stage.") and not _is_same(value, unchanged.get(name))):
             raise ValueError(f"resume={resume}: {name} cannot change in a run that goes on; leave it out, or start a new run")
     if given.get("logger", choices["logger"]) != choices["logger"]:
         del saved["logger"]
     choices = {group: choice for group, choice in choices.items() if group not in given}
     leaves = {key: value for key, value in _leaves(saved) if key != "resume" and not key.endswith(".name") and key not in given}
     changes = [argument for argument in arguments if _split(argument)[0] != "resume"]
-    settings = [f"{key}={_quote(value)}" for key, value in {**choices, **leaves, "resume": resume}.items()]
+    settings = [f"{group}={choice}" for group, choice in choices.items()]
+    settings += [f"{key}={_quote(value)}" for key, value in {**leaves, "resume": resume}.items()]
     return settings + changes
+
+
+def _is_same(given: str, saved: Any) -> bool:
+    if given == _quote(saved) or given == str(saved):
+        return True
+    try:
+        return float(given) == saved
+    except ValueError:
+        return False
 
 
 def _split(override: str) -> tuple[str, str]:

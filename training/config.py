@@ -27,8 +27,8 @@ class TrainerConfig:
     """`auto` (one process, or DDP for several), or how several processes work together."""
     precision: str = "32-true"
     """`32-true`, `16-mixed` (not on CPU) or `bf16-mixed`."""
-    max_epochs: int = 1
-    """Epochs; -1 for no limit."""
+    max_epochs: int | None = None
+    """Epochs; -1 for no limit; null is 1, or no limit where max_steps is given."""
     max_steps: int = -1
     """Optimiser steps, whichever limit comes first; -1 for no limit."""
     max_time: str | None = None
@@ -76,8 +76,10 @@ class TrainerConfig:
         check_choice("trainer.strategy", self.strategy, STRATEGIES)
         self._check_devices()
         check_range("trainer.num_nodes", self.num_nodes, low=1)
-        check_range("trainer.max_epochs", self.max_epochs, low=-1)
-        check_range("trainer.max_steps", self.max_steps, low=-1)
+        for name in ("max_epochs", "max_steps"):
+            limit = getattr(self, name)
+            if limit is not None and (limit < -1 or limit == 0):
+                raise ValueError(f"trainer.{name}={limit} must be at least 1, or -1 for no limit")
         for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):

@@ -74,6 +74,8 @@ class StopOnSignal(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training is over."""
         self.in_training_step = False
+        if self.received:
+            raise Interrupted(self.received)
 
     def _stop_if_asked(self) -> None:
         if self.stopping:

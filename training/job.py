@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -20,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from datamodules import make_data_module
 from datamodules.base import PictureDataModule
 from lightning_modules import make_stage
+from lightning_modules.base import Stage
 from stylecolor.checkpoint import Checkpoint, read_checkpoint
 from training.checkpointing import AtomicCheckpointIO, LastCheckpoint, best_checkpoint
 from training.config import ExperimentConfig
@@ -28,7 +30,7 @@ from training.loggers import close_loggers, make_loggers
 from training.monitoring import RunMonitor
 from training.outcomes import Interrupted
 from training.ranks import global_rank, local_rank
-from training.run_directory import LOG_FILE, find_run, start_run, write_config
+from training.run_directory import BEST, LOG_FILE, find_run, start_run, write_config
 from training.samples import SamplePictures
 
 GRACE_SECONDS = 5
@@ -78,7 +80,7 @@ def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mappin
             ) from error
         raise
     finally:
-        close_loggers()
+        close_loggers(failed=sys.exc_info()[0] is not None)
 
 
 def _log_to(path: Path) -> None:
@@ -121,6 +123,10 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
             write_config(directory, config)
     try:
         trainer.fit(stage, datamodule=data, ckpt_path=resumed, weights_only=True)
+        if trainer.global_step == (checkpoint.global_step if checkpoint else 0):
+            log.warning("no step was left to make; give the run more with trainer.max_epochs or trainer.max_steps")
+        elif best.best_model_score is None and resumed is not None:
+            _validate_now(trainer, stage, data, best)
         if not data.has_split("test"):
             log.info("data=%s has no test split, so nothing is tested", config.data.name)
         elif Path(best.best_model_path).is_file():
@@ -136,6 +142,14 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
         return None
     log.info("best %s: %.4g (%s)", stage.monitor, score, os.path.relpath(best.best_model_path))
     return float(score)
+
+
+def _validate_now(trainer: Trainer, stage: Stage, data: PictureDataModule, best: ModelCheckpoint) -> None:
+    """Make up for the only validation of a run, which an interruption broke off and Lightning takes for done."""
+    trainer.validate(stage, datamodule=data, verbose=False)
+    best.best_model_score = trainer.callback_metrics[stage.monitor]
+    best.best_model_path = str(Path(str(best.dirpath)) / BEST)
+    trainer.save_checkpoint(best.best_model_path)
 
 
 def quieten_lightning() -> None:
@@ -163,7 +177,10 @@ def make_trainer(config: ExperimentConfig, directory: Path, resumed: Checkpoint 
     Raises:
         ValueError: for settings that Lightning refuses.
     """
-    settings = asdict(config.trainer) | {"max_steps": -1}  # LastCheckpoint counts the steps
+    settings: dict[str, Any] = asdict(config.trainer)
+    settings["max_steps"] = -1  # LastCheckpoint counts the steps
+    if settings["max_epochs"] is None:
+        settings["max_epochs"] = 1 if config.trainer.max_steps == -1 else -1
     if config.trainer.enable_progress_bar:
         # the bar reads the losses, which on a GPU waits for it
         callbacks.append(TQDMProgressBar(refresh_rate=20 if torch.cuda.is_available() else 1))

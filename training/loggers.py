@@ -5,13 +5,13 @@ import importlib.util
 import logging
 import os
 import secrets
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from typing_extensions import override
 
 from training.config import ExperimentConfig, WandbConfig
 from training.outcomes import SWEEP_VARIABLE
@@ -46,7 +46,6 @@ class MetricsFile(Logger):
         """Unused: the run directory is the version."""
         return ""
 
-    @override
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """The settings are in config.yaml."""
 
@@ -72,7 +71,6 @@ class MetricsFile(Logger):
             writer.writerows(rows)
         aside.replace(self.path)
 
-    @override
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add to the row of this step."""
@@ -80,7 +78,6 @@ class MetricsFile(Logger):
             self.save()
         self.row.update(metrics, step=step)
 
-    @override
     @rank_zero_only
     def save(self) -> None:
         """Append the row that is being collected."""
@@ -95,7 +92,6 @@ class MetricsFile(Logger):
             csv.DictWriter(file, self.names).writerow(self.row)
         self.row = {}
 
-    @override
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Append the last row."""
@@ -129,7 +125,7 @@ def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Pa
 
     directory = directory.resolve()  # W&B's service has a working directory of its own
     os.environ.setdefault("WANDB_SILENT", "true")
-    offline = settings.offline or os.environ.get("WANDB_MODE") == "offline"
+    offline = settings.offline or os.environ.get("WANDB_MODE") in ("offline", "disabled")
     try:
         has_key = offline or wandb.login(prompt=False, verify=False)
     except wandb.Error as error:
@@ -143,7 +139,7 @@ def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Pa
     logger = WandbLogger(
         name=settings.run_name or directory.name,
         save_dir=directory,
-        id=_run_id(directory),
+        id=_run_id(directory) if global_rank() == 0 else None,
         resume="allow",
         project=settings.project,
         entity=settings.entity,
@@ -151,7 +147,7 @@ def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Pa
         job_type=config.stage.name,
         tags=settings.tags,
         offline=offline,
-        mode="offline" if offline else "online",
+        mode=os.environ.get("WANDB_MODE") or ("offline" if offline else "online"),
         config={**asdict(config), "git_revision": git_revision()},
     )
     try:
@@ -175,9 +171,7 @@ def _run_id(directory: Path) -> str:
     return file.read_text()
 
 
-def close_loggers() -> None:
+def close_loggers(failed: bool) -> None:
     """End the W&B run, so that the next job of the process does not log into it."""
-    import sys
-
     if "wandb" in sys.modules:
-        sys.modules["wandb"].finish()
+        sys.modules["wandb"].finish(exit_code=int(failed))

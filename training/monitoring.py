@@ -27,6 +27,7 @@ class RunMonitor(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
+        self.logged_step = trainer.global_step
         self._reset(time.perf_counter())
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -51,8 +52,10 @@ class RunMonitor(Callback):
         now = time.perf_counter()
         self.step_end = now
         self.pictures += len(batch) * trainer.world_size
-        if (trainer.fit_loop.total_batch_idx + 1) % trainer.log_every_n_steps:  # pyright: ignore[reportAttributeAccessIssue]
+        # Lightning's rule for the rows of metrics: every so many optimiser steps
+        if trainer.global_step == self.logged_step or trainer.global_step % trainer.log_every_n_steps:  # pyright: ignore[reportAttributeAccessIssue]
             return
+        self.logged_step = trainer.global_step
         elapsed = now - self.window_start
         values = {
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],

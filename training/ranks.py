@@ -5,7 +5,7 @@ import os
 
 def global_rank() -> int:
     """This process's rank among all, as torchrun, SLURM or Lightning's own launcher say."""
-    return _first_of("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return _first_of("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
 def local_rank() -> int:

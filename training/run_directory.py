@@ -1,6 +1,5 @@
 """The directory of a run: what it holds, how it is found again, and that no other run is written over it."""
 
-import logging
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +15,6 @@ METRICS_FILE = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
 BEST = "best.ckpt"
-
-log = logging.getLogger(__name__)
 
 
 def find_run(resume: str) -> tuple[Path, Path]:

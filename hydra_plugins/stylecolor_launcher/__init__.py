@@ -99,6 +99,9 @@ class ProcessLauncher(Launcher):
             command = [sys.executable, str(Path(sys.argv[0]).resolve()), *overrides, f'hydra.run.dir="{directory}"', "hydra.mode=RUN"]
             # in a session of its own, so that a Ctrl-C of the terminal reaches it once, through this process
             self.job = subprocess.Popen(command, env=environment, start_new_session=True)
+            if self.interrupted:
+                # came while the job was being started
+                self.job.send_signal(self.interrupted)
             status = self.job.wait()
             self.job = None
             written = Path(file.name).read_text()
