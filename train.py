@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from training.composition import COMPOSITION_ERRORS, CONFIG_DIRECTORY, check_inputs, expand_resume, explain, register, to_experiment
 from training.outcomes import RESULT_VARIABLE, Interrupted, SweepFailed
+from training.ranks import global_rank
 from training.run_directory import find_newest_checkpoints, find_run
 
 
@@ -71,7 +72,8 @@ def main() -> float | None:
     except (ValueError, OSError, SweepFailed) as error:
         refuse(str(error))
     except Interrupted as error:
-        sys.exit(error.exit_status)
+        # Lightning's first process is killed in its clean-up when another one ends with a status of its own
+        sys.exit(error.exit_status if global_rank() == 0 else 0)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -82,6 +84,7 @@ def main() -> float | None:
 
 def refuse(message: str) -> NoReturn:
     """Say what is wrong in one line, to the sweep too if this is one of its jobs, and exit with status 1."""
+    message = " ".join(message.split())
     report_to_sweep(error=message)
     sys.exit(f"error: {message}")
 

@@ -168,6 +168,18 @@ class PictureDataModule(LightningDataModule):
         log.info("%s: %d pictures", split, len(dataset))
         return dataset
 
+    def check_processes(self, processes: int) -> None:
+        """Refuse, before they are started, more processes than the splits can feed.
+
+        Raises:
+            ValueError: naming the split's size and the number of processes.
+        """
+        for split, dataset in self.datasets.items():
+            if split == "train":
+                TrainBatches(len(dataset), self.config.batch_size, self.seed, 0, processes, self._steps_done)
+            else:
+                EvaluationBatches(len(dataset), self.config.batch_size, 0, processes)
+
     def _rank_and_processes(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 

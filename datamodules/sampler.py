@@ -62,7 +62,7 @@ class EvaluationBatches(Sampler[list[Draw]]):
         self.indices = range(rank, pictures, processes)
         self.batch_size = batch_size
         if pictures < processes:
-            raise ValueError(f"the split has {pictures} pictures for {processes} processes; use fewer trainer.devices")
+            raise ValueError(f"trainer.devices: a split of {pictures} pictures cannot be shared among {processes} processes; use fewer")
 
     def __len__(self) -> int:
         return -(-len(self.indices) // self.batch_size)

@@ -129,7 +129,8 @@ def _layers(width: float, depth: int, pooling: str) -> Iterator[nn.Module]:
             count += 1
         else:
             channels = scale_channels(entry, width)
-            yield nn.Conv2d(channels_in, channels, kernel_size=3, padding=1)
+            # weights follow from elsewhere: no random number is drawn for them
+            yield nn.utils.skip_init(nn.Conv2d, channels_in, channels, kernel_size=3, padding=1)
             yield nn.ReLU()
             channels_in = channels
             count += 2

@@ -41,16 +41,18 @@ def colorize_exemplar(
 
     Args:
         transfer: the transfer sub-net.
-        colorizer: the colorization sub-net, in eval mode; it makes the pre-colorization too.
+        colorizer: the colorization sub-net; it makes the pre-colorization too.
         l: the targets' L in [0, 100].
         reference: sRGB in [0, 1], or its statistics.
         keys: one for each sample, see `stylecolor.randomness`.
         sampler: chooses the hints from the transfer's ab map.
     """
-    assert not colorizer.training, "the pre-colorization needs the colorizer in eval mode"
+    training = colorizer.training
+    colorizer.eval()
     with torch.no_grad():
         precolor_ab = colorizer(l, *empty_hints(l.expand(-1, 2, -1, -1)))
         target = join_lab(l, precolor_ab)
+    colorizer.train(training)
     transfer_ab = rgb_to_lab(transfer(target, reference))[:, 1:]
     hints = sampler(transfer_ab, keys)
     return Colorization(colorizer(l, *hints), precolor_ab, transfer_ab, hints)

@@ -59,9 +59,7 @@ def check_inputs(experiment: ExperimentConfig) -> None:
     if data.root is not None and not isinstance(data, SampleConfig) and not Path(data.root).is_dir():
         raise ValueError(f"data.root={data.root}: no such directory")
     if isinstance(stage, TransferConfig) and stage.encoder.weights == "imagenet" and stage.width != 1:
-        raise ValueError(
-            f"stage.encoder.weights=imagenet: ImageNet weights exist for stage.width=1.0, got {stage.width}; use random ones"
-        )
+        raise ValueError(f"stage.encoder.weights=imagenet: ImageNet weights exist for stage.width=1.0, got {stage.width}; use random ones")
     if experiment.resume is not None and experiment.trainer.fast_dev_run:
         raise ValueError("trainer.fast_dev_run: cannot be used with resume=, which goes on with a run")
 

@@ -113,6 +113,7 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
     stage = make_stage(config.stage, checkpoint)
     best = best_checkpoint(directory, stage.monitor, stage.monitor_mode)
     trainer = make_trainer(config, directory, checkpoint, [stop, last, best])
+    data.check_processes(trainer.world_size)
     log.info("run directory: %s", directory)
     if checkpoint is not None:
         if 0 <= config.trainer.max_steps <= checkpoint.global_step:
