@@ -32,6 +32,8 @@ class JointStage(Stage):
         self.sampler = make_sampler(config.hints, config.mask_probability)
         self.huber = MaskedHuberLoss(config.lambda_, config.delta)
         self.use_memory_format()
+        # Lightning trains in the modes that it finds
+        self.train()
 
     @staticmethod
     def _build(config: JointConfig) -> tuple[TransferNet, ColorizationNet]:

@@ -54,6 +54,8 @@ def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], set
         parts = [f"missing {name_few(missing)}"] * bool(missing) + [f"unexpected {name_few(unexpected)}"] * bool(unexpected)
         raise ValueError(f"{setting}: these weights belong to another network: {'; '.join(parts)}")
     for name, tensor in expected.items():
+        if not isinstance(state[name], Tensor):
+            raise ValueError(f"{setting}: {name} is a {type(state[name]).__name__} instead of a tensor")
         if state[name].shape != tensor.shape:
             raise ValueError(
                 f"{setting}: {name} has shape {tuple(state[name].shape)} where stage.width={width:g} needs {tuple(tensor.shape)}; "
@@ -97,8 +99,8 @@ def fetch(url: str, setting: str, alternative: str) -> dict[str, Tensor]:
     """
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
     if not cached.is_file():
-        cached.parent.mkdir(parents=True, exist_ok=True)
         try:
+            cached.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(cached), hash_prefix=cached.stem.rpartition("-")[2], progress=sys.stderr.isatty())
         # torch raises RuntimeError for a wrong checksum
         except (OSError, RuntimeError) as error:
