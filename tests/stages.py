@@ -1,0 +1,65 @@
+"""Small stages, batches and checkpoints."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from datamodules.batch import Batch, PictureBatch
+from lightning_modules import make_stage
+from lightning_modules.base import Stage
+from lightning_modules.colorizer import ColorizerStage
+from lightning_modules.config import ColorizerConfig, EncoderConfig, JointConfig, TransferConfig
+from lightning_modules.joint import JointStage
+from lightning_modules.transfer import TransferStage
+from stylecolor.randomness import make_key
+from tests.data import photograph
+
+WIDTH = 0.125
+
+
+def make_batch(pictures: int = 4, size: int = 64) -> Batch:
+    """Targets in four palettes, each with another picture of its palette as the reference."""
+    stacked = [
+        torch.stack([torch.from_numpy(np.array(photograph(seed + i, i, size, size))).permute(2, 0, 1) for i in range(pictures)])
+        for seed in (100, 200)
+    ]
+    keys = torch.tensor([make_key("test", index) for index in range(pictures)])
+    return Batch.from_pictures(PictureBatch(stacked[0], stacked[1], keys, [f"{index}.jpg" for index in range(pictures)]))
+
+
+def make_transfer_stage(**settings: Any) -> TransferStage:
+    torch.manual_seed(0)
+    config = TransferConfig(**{"width": WIDTH, "encoder": EncoderConfig("random"), **settings})
+    stage = make_stage(config)
+    assert isinstance(stage, TransferStage)
+    return stage
+
+
+def make_colorizer_stage(**settings: Any) -> ColorizerStage:
+    torch.manual_seed(1)
+    stage = make_stage(ColorizerConfig(**{"width": WIDTH, **settings}))
+    assert isinstance(stage, ColorizerStage)
+    return stage
+
+
+def save_checkpoint(stage: Stage, path: Path, global_step: int = 0) -> Path:
+    """What a trainer saves, as far as the library reads it."""
+    contents = {"state_dict": stage.state_dict(), "global_step": global_step}
+    stage.on_save_checkpoint(contents)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(contents, path)
+    return path
+
+
+def make_joint_stage(
+    directory: Path, transfer: TransferStage | None = None, colorizer: ColorizerStage | None = None, **settings: Any
+) -> JointStage:
+    """From checkpoints of the two other stages, written into `directory`."""
+    transfer_path = save_checkpoint(transfer or make_transfer_stage(), directory / "transfer.ckpt")
+    colorizer_path = save_checkpoint(colorizer or make_colorizer_stage(), directory / "colorizer.ckpt")
+    given = {"width": WIDTH, "transfer_checkpoint": str(transfer_path), "colorizer_checkpoint": str(colorizer_path), **settings}
+    stage = make_stage(JointConfig(**given))
+    assert isinstance(stage, JointStage)
+    return stage
