@@ -180,6 +180,10 @@ class PictureDataModule(LightningDataModule):
             else:
                 EvaluationBatches(len(dataset), self.config.batch_size, 0, processes)
 
+    def batches_per_epoch(self, processes: int) -> int:
+        """Steps that an epoch of all training pictures takes."""
+        return len(TrainBatches(len(self.datasets["train"]), self.config.batch_size, self.seed, 0, processes, self._steps_done))
+
     def _rank_and_processes(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 

@@ -45,17 +45,26 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return super().load_checkpoint(path, map_location, weights_only=True)
 
 
-def best_checkpoint(directory: Path, monitor: str, mode: str) -> ModelCheckpoint:
-    """Keeps best.ckpt, the validation with the lowest or highest monitored value."""
-    return ModelCheckpoint(
-        directory / CHECKPOINTS,
-        Path(BEST).stem,
-        monitor=monitor,
-        mode=mode,
-        save_top_k=1,
-        enable_version_counter=False,
-        save_on_train_epoch_end=False,
-    )
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps best.ckpt, the validation with the lowest or highest monitored value, of all that the run has made."""
+
+    def __init__(self, directory: Path, monitor: str, mode: str) -> None:
+        super().__init__(
+            directory / CHECKPOINTS,
+            Path(BEST).stem,
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Believe best.ckpt itself: the checkpoint that the run goes on from was written before the validation of its step."""
+        best = Path(str(self.dirpath)) / BEST
+        if best.is_file():
+            state_dict = torch.load(best, map_location="cpu", weights_only=True)["callbacks"][self.state_key]
+        super().load_state_dict(state_dict)
 
 
 class LastCheckpoint(Callback):
@@ -70,6 +79,7 @@ class LastCheckpoint(Callback):
         self.path = directory / CHECKPOINTS / LAST
         self.max_steps = max_steps
         self.batches_per_epoch: int | float | None = None
+        self.saved_step = -1
 
     def state_dict(self) -> dict[str, Any]:
         """Kept in the checkpoint."""
@@ -99,6 +109,7 @@ class LastCheckpoint(Callback):
         """Write last.ckpt; every process has to call it."""
         if not trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             trainer.save_checkpoint(self.path)
+            self.saved_step = trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save what ends training in mid-epoch."""
@@ -112,13 +123,12 @@ class LastCheckpoint(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Before validation, which can take long."""
-        saved_already = trainer.should_stop and not epoch_is_complete(trainer)
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and not saved_already:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self.saved_step != trainer.global_step:
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """At the end of each epoch."""
-        if epoch_is_complete(trainer):
+        """At the end of each epoch, which is another state than that of its last step."""
+        if epoch_is_complete(trainer) or self.saved_step != trainer.global_step:
             self.save(trainer)
 
 

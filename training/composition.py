@@ -137,7 +137,7 @@ def _is_same(given: str, saved: Any) -> bool:
 
 def _split(override: str) -> tuple[str, str]:
     key, _, value = override.partition("=")
-    return key, value
+    return key.lstrip("+"), value
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

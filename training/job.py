@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -23,8 +23,8 @@ from datamodules.base import PictureDataModule
 from lightning_modules import make_stage
 from lightning_modules.base import Stage
 from stylecolor.checkpoint import Checkpoint, read_checkpoint
-from training.checkpointing import AtomicCheckpointIO, LastCheckpoint, best_checkpoint
-from training.config import ExperimentConfig
+from training.checkpointing import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from training.config import ExperimentConfig, TrainerConfig
 from training.interruption import StopOnSignal
 from training.loggers import close_loggers, make_loggers
 from training.monitoring import RunMonitor
@@ -111,17 +111,15 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
     # after the data, whose first pass draws random numbers that later runs, which find it cached, do not
     seed_everything(config.seed, workers=True, verbose=False)
     stage = make_stage(config.stage, checkpoint)
-    best = best_checkpoint(directory, stage.monitor, stage.monitor_mode)
-    trainer = make_trainer(config, directory, checkpoint, [stop, last, best])
-    data.check_processes(trainer.world_size)
+    best = BestCheckpoint(directory, stage.monitor, stage.monitor_mode)
+    trainer = make_trainer(config, directory, checkpoint, [stop, last, best, KeepSettings(config, directory)])
+    if local_rank() == 0:
+        data.check_processes(trainer.world_size)
+        _check_validation_interval(config.trainer, data, trainer.world_size)
     log.info("run directory: %s", directory)
-    if checkpoint is not None:
-        if 0 <= config.trainer.max_steps <= checkpoint.global_step:
-            log.info("the run has made its %d steps already; give it more with trainer.max_steps", checkpoint.global_step)
-            return None
-        if global_rank() == 0:
-            # only now that nothing was refused: a mistake must not change the run's own settings
-            write_config(directory, config)
+    if checkpoint is not None and 0 <= config.trainer.max_steps <= checkpoint.global_step:
+        log.info("the run has made its %d steps already; give it more with trainer.max_steps", checkpoint.global_step)
+        return None
     try:
         trainer.fit(stage, datamodule=data, ckpt_path=resumed, weights_only=True)
         if trainer.global_step == (checkpoint.global_step if checkpoint else 0):
@@ -143,6 +141,19 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
         return None
     log.info("best %s: %.4g (%s)", stage.monitor, score, os.path.relpath(best.best_model_path))
     return float(score)
+
+
+class KeepSettings(Callback):
+    """Writes a resumed run's settings once training starts: a mistake that is refused before must not change them."""
+
+    def __init__(self, config: ExperimentConfig, directory: Path) -> None:
+        self.config = config
+        self.directory = directory
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """In the first process alone."""
+        if trainer.is_global_zero:
+            write_config(self.directory, self.config)
 
 
 def _validate_now(trainer: Trainer, stage: Stage, data: PictureDataModule, best: ModelCheckpoint) -> None:
@@ -203,6 +214,16 @@ def make_trainer(config: ExperimentConfig, directory: Path, resumed: Checkpoint 
         )
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"trainer: {str(error).strip()}") from error
+
+
+def _check_validation_interval(settings: TrainerConfig, data: PictureDataModule, processes: int) -> None:
+    batches = data.batches_per_epoch(processes)
+    interval = settings.val_check_interval
+    if isinstance(interval, int) and interval > batches and settings.check_val_every_n_epoch is not None:
+        raise ValueError(
+            f"trainer.val_check_interval={interval} is more than the {batches} batches of an epoch; use a share in 0..1, or "
+            "trainer.check_val_every_n_epoch=null to count across epochs"
+        )
 
 
 def _check_data(data: PictureDataModule) -> None:
