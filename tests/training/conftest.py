@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.training.runs import STAGES, run_main, tiny
+from tests.training.runs import RUN, STAGES, run_main, tiny
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +32,16 @@ def trained(shared_directory: Path, cache_directory: Path) -> Path:
                 run_main(unfinished, *tiny(stage), f"hydra.run.dir=outputs/{stage}/first")
             unfinished.rename(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(shared_directory: Path, cache_directory: Path) -> Path:
+    """The run directory of 23 steps of `RUN` at once, to compare with; no test may change it."""
+    directory = shared_directory / "uninterrupted"
+    with FileLock(shared_directory / "uninterrupted.lock"):
+        if not (directory / "done").is_file():
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()
+            run_main(directory, *tiny("transfer", "trainer.max_steps=23"), *RUN, "hydra.run.dir=run")
+            (directory / "done").touch()
+    return directory / "run"

@@ -22,6 +22,7 @@ import train
 
 REPOSITORY = Path(train.__file__).resolve().parent
 STAGES = ("transfer", "colorizer", "joint")
+LOSSES = {"transfer": ("loss", "reconstruction", "content", "style"), "colorizer": ("loss", "huber"), "joint": ("loss", "huber")}
 DEADLINE_SECONDS = 120
 """A process that has not got so far by then hangs."""
 
@@ -38,6 +39,15 @@ TINY = {
     "trainer.enable_progress_bar": "false",
     "logger": "csv",
 }
+
+RUN = (
+    "trainer.limit_train_batches=10",
+    "trainer.max_epochs=3",
+    "trainer.val_check_interval=5",
+    "stage.optimizer.schedule=step",
+    "stage.optimizer.step_epochs=1",
+)
+"""A run to interrupt: ten batches an epoch, two validations in it, a learning rate that halves after each epoch."""
 
 
 def tiny(stage: str = "transfer", *arguments: str) -> list[str]:
@@ -192,6 +202,18 @@ def assert_equal_training(first: dict[str, Any], second: dict[str, Any]) -> None
     assert first["epoch"] == second["epoch"]
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):
         torch.testing.assert_close(first[part], second[part], rtol=0, atol=0, msg=lambda text, part=part: f"{part}: {text}")
+
+
+def assert_equal_runs(first: Path, second: Path, stage: str = "transfer") -> None:
+    """Two run directories have the same last.ckpt, and the same rows of losses in metrics.csv, at the same steps."""
+    assert_equal_training(last_checkpoint(first), last_checkpoint(second))
+    names = [*(f"train/{name}" for name in LOSSES[stage]), "learning_rate"]
+    assert rows(first, *names) == rows(second, *names)
+
+
+def from_trained(trained: Path) -> list[str]:
+    """The joint stage's checkpoints, from the fixture of that name."""
+    return [f"stage.{stage}_checkpoint={trained / 'outputs' / stage / 'first' / 'checkpoints' / 'best.ckpt'}" for stage in STAGES[:2]]
 
 
 def in_child(directory: Path, code: str, *arguments: str) -> Any:

@@ -7,9 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.runs import DEADLINE_SECONDS, REPOSITORY, environment, last_checkpoint, only, rows, run_command, run_main, tiny
-from tests.training.test_resume import assert_equal_runs
-from tests.training.test_stages import LOSSES, from_trained
+from tests.training.runs import (
+    DEADLINE_SECONDS,
+    LOSSES,
+    REPOSITORY,
+    assert_equal_runs,
+    environment,
+    from_trained,
+    last_checkpoint,
+    only,
+    rows,
+    run_command,
+    run_main,
+    tiny,
+)
 
 
 def gradients(directory: Path) -> list[torch.Tensor]:
@@ -88,4 +99,4 @@ def test_a_run_of_two_processes_resumes_bit_for_bit(tmp_path: Path) -> None:
         assert completed.returncode == 0, completed.stderr
     completed = run_command(tmp_path, "resume=parts", "trainer.max_steps=7")
     assert completed.returncode == 0, completed.stderr
-    assert_equal_runs(tmp_path, "whole", "parts")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")

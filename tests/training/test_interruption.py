@@ -9,7 +9,9 @@ import pytest
 
 from lightning_modules.transfer import TransferStage
 from tests.training.runs import (
+    RUN,
     assert_all_gone,
+    assert_equal_runs,
     count_rows,
     descendants,
     finish,
@@ -20,7 +22,6 @@ from tests.training.runs import (
     tiny,
     wait_until,
 )
-from tests.training.test_resume import RUN, assert_equal_runs
 
 
 def interrupt(directory: Path, method: str, calls: set[int], number: signal.Signals, *arguments: str) -> int:
@@ -45,24 +46,22 @@ def interrupt(directory: Path, method: str, calls: set[int], number: signal.Sign
 
 # of epochs of 10 batches with validations after 5 and 10: in mid-epoch, at the validation, before and at the epoch's end, in the next
 @pytest.mark.parametrize("step", [1, 4, 5, 9, 10, 11])
-def test_interrupted_in_a_step_and_resumed_equals_uninterrupted(step: int, tmp_path: Path) -> None:
-    arguments = [*tiny("transfer", "trainer.max_steps=16"), *RUN]
+def test_interrupted_in_a_step_and_resumed_equals_uninterrupted(step: int, tmp_path: Path, uninterrupted: Path) -> None:
+    arguments = [*tiny("transfer", "trainer.max_steps=23"), *RUN]
     assert interrupt(tmp_path, "training_step", {step}, signal.SIGTERM, *arguments, "hydra.run.dir=parts") == 143
     assert last_checkpoint(tmp_path / "parts")["global_step"] == step
     run_main(tmp_path, "resume=parts")
-    run_main(tmp_path, *arguments, "hydra.run.dir=whole")
-    assert_equal_runs(tmp_path, "whole", "parts")
+    assert_equal_runs(uninterrupted, tmp_path / "parts")
 
 
 # the validation in mid-epoch, at the epoch's end, in the second epoch, and after the last step, which is in mid-epoch
-@pytest.mark.parametrize("validation", [1, 2, 3, 4])
-def test_interrupted_in_a_validation_and_resumed_equals_uninterrupted(validation: int, tmp_path: Path) -> None:
-    arguments = [*tiny("transfer", "trainer.max_steps=17"), *RUN]
+@pytest.mark.parametrize("validation", [1, 2, 3, 5])
+def test_interrupted_in_a_validation_and_resumed_equals_uninterrupted(validation: int, tmp_path: Path, uninterrupted: Path) -> None:
+    arguments = [*tiny("transfer", "trainer.max_steps=23"), *RUN]
     assert interrupt(tmp_path, "validation_step", {validation}, signal.SIGTERM, *arguments, "hydra.run.dir=parts") == 143
-    assert last_checkpoint(tmp_path / "parts")["global_step"] == (5, 10, 15, 17)[validation - 1]
+    assert last_checkpoint(tmp_path / "parts")["global_step"] == (5, 10, 15, 20, 23)[validation - 1]
     run_main(tmp_path, "resume=parts")
-    run_main(tmp_path, *arguments, "hydra.run.dir=whole")
-    assert_equal_runs(tmp_path, "whole", "parts")
+    assert_equal_runs(uninterrupted, tmp_path / "parts")
 
 
 def test_interrupted_in_the_last_validation_of_the_last_epoch_keeps_what_was_trained(tmp_path: Path) -> None:
@@ -78,7 +77,7 @@ def test_interrupted_between_two_accumulated_batches_loses_no_gradient(batch: in
     assert interrupt(tmp_path, "training_step", {batch}, signal.SIGTERM, *arguments, "hydra.run.dir=parts") == 143
     run_main(tmp_path, "resume=parts")
     run_main(tmp_path, *arguments, "hydra.run.dir=whole")
-    assert_equal_runs(tmp_path, "whole", "parts")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_ctrl_c_exits_130_and_says_how_to_go_on(tmp_path: Path) -> None:
@@ -134,7 +133,7 @@ def assert_stopped_whole(directory: Path, *arguments: str) -> None:
     run_main_or_command = run_command if "trainer.devices=2" in arguments else run_main
     run_main_or_command(directory, "resume=run", *more)
     run_main_or_command(directory, *tiny(), *ENDLESS[1:-1], *more, "hydra.run.dir=whole")
-    assert_equal_runs(directory, "whole", "run")
+    assert_equal_runs(directory / "whole", directory / "run")
 
 
 def test_sigterm_to_the_command_saves_and_exits_143(tmp_path: Path) -> None:

@@ -11,36 +11,27 @@ from lightning.pytorch.callbacks import Timer
 
 from lightning_modules.transfer import TransferStage
 from tests.data import make_coco
-from tests.training.runs import STAGES, assert_equal_training, last_checkpoint, refusal, rows, run_main, tiny
-from tests.training.test_stages import LOSSES, from_trained
-
-# ten batches an epoch, two validations in it, a learning rate that halves after each epoch
-RUN = (
-    "trainer.limit_train_batches=10",
-    "trainer.max_epochs=3",
-    "trainer.val_check_interval=5",
-    "stage.optimizer.schedule=step",
-    "stage.optimizer.step_epochs=1",
+from tests.training.runs import (
+    RUN,
+    STAGES,
+    assert_equal_runs,
+    assert_equal_training,
+    from_trained,
+    last_checkpoint,
+    refusal,
+    rows,
+    run_main,
+    tiny,
 )
-
-
-def assert_equal_runs(directory: Path, first: str, second: str, stage: str = "transfer") -> None:
-    """Same checkpoint, and the same rows of losses in metrics.csv, at the same steps."""
-    assert_equal_training(last_checkpoint(directory / first), last_checkpoint(directory / second))
-    losses = [f"train/{name}" for name in LOSSES[stage]]
-    assert rows(directory / first, *losses) == rows(directory / second, *losses)
-    rates = [sorted(set(rows(directory / name, "learning_rate"))) for name in (first, second)]
-    assert rates[0] == rates[1]
 
 
 # steps of an epoch of 10 batches: in mid-epoch, at a validation in mid-epoch, at the epoch's end, right after it
 @pytest.mark.parametrize("stop", [3, 5, 10, 11, 20])
-def test_stopped_by_max_steps_and_resumed_equals_uninterrupted(stop: int, tmp_path: Path) -> None:
-    run_main(tmp_path, *tiny("transfer", "trainer.max_steps=23"), *RUN, "hydra.run.dir=whole")
+def test_stopped_by_max_steps_and_resumed_equals_uninterrupted(stop: int, tmp_path: Path, uninterrupted: Path) -> None:
     run_main(tmp_path, *tiny("transfer", f"trainer.max_steps={stop}"), *RUN, "hydra.run.dir=parts")
     assert last_checkpoint(tmp_path / "parts")["global_step"] == stop
     run_main(tmp_path, "resume=parts", "trainer.max_steps=23")
-    assert_equal_runs(tmp_path, "whole", "parts")
+    assert_equal_runs(uninterrupted, tmp_path / "parts")
 
 
 @pytest.mark.parametrize("stage", ["colorizer", "joint"])
@@ -49,7 +40,7 @@ def test_the_other_stages_resume_bit_for_bit_too(stage: str, tmp_path: Path, tra
     run_main(tmp_path, *tiny(stage, "trainer.max_steps=13"), *extra, "hydra.run.dir=whole")
     run_main(tmp_path, *tiny(stage, "trainer.max_steps=4"), *extra, "hydra.run.dir=parts")
     run_main(tmp_path, "resume=parts", "trainer.max_steps=13")
-    assert_equal_runs(tmp_path, "whole", "parts", stage)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts", stage)
 
 
 @pytest.mark.parametrize("references", ["random", "same_category"])
@@ -58,7 +49,7 @@ def test_random_references_are_the_same_after_resuming(references: str, tmp_path
     run_main(tmp_path, *tiny("colorizer", "trainer.max_steps=12"), *arguments, "hydra.run.dir=whole")
     run_main(tmp_path, *tiny("colorizer", "trainer.max_steps=7"), *arguments, "hydra.run.dir=parts")
     run_main(tmp_path, "resume=parts", "trainer.max_steps=12")
-    assert_equal_runs(tmp_path, "whole", "parts", "colorizer")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts", "colorizer")
 
 
 @pytest.mark.parametrize("stop", [2, 5, 7])
@@ -68,7 +59,7 @@ def test_resumes_bit_for_bit_with_accumulated_gradients(stop: int, tmp_path: Pat
     run_main(tmp_path, *tiny("transfer", "trainer.max_steps=12"), *arguments, "hydra.run.dir=whole")
     run_main(tmp_path, *tiny("transfer", f"trainer.max_steps={stop}"), *arguments, "hydra.run.dir=parts")
     run_main(tmp_path, "resume=parts", "trainer.max_steps=12")
-    assert_equal_runs(tmp_path, "whole", "parts")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_resumes_bit_for_bit_in_an_epoch_whose_last_accumulation_is_short(tmp_path: Path) -> None:
@@ -77,7 +68,7 @@ def test_resumes_bit_for_bit_in_an_epoch_whose_last_accumulation_is_short(tmp_pa
     run_main(tmp_path, *tiny("transfer", "trainer.max_steps=7"), *arguments, "hydra.run.dir=whole")
     run_main(tmp_path, *tiny("transfer", "trainer.max_steps=3"), *arguments, "hydra.run.dir=parts")
     run_main(tmp_path, "resume=parts", "trainer.max_steps=7")
-    assert_equal_runs(tmp_path, "whole", "parts")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_a_run_with_more_epochs_equals_one_that_had_them_at_once(tmp_path: Path) -> None:
@@ -85,24 +76,22 @@ def test_a_run_with_more_epochs_equals_one_that_had_them_at_once(tmp_path: Path)
     run_main(tmp_path, *arguments, "trainer.max_epochs=3", "hydra.run.dir=whole")
     run_main(tmp_path, *arguments, "trainer.max_epochs=1", "hydra.run.dir=parts")
     run_main(tmp_path, "resume=parts", "trainer.max_epochs=3")
-    assert_equal_runs(tmp_path, "whole", "parts")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
     assert last_checkpoint(tmp_path / "parts")["global_step"] == 9
 
 
-def test_resuming_twice_equals_uninterrupted(tmp_path: Path) -> None:
-    run_main(tmp_path, *tiny("transfer", "trainer.max_steps=14"), *RUN, "hydra.run.dir=whole")
+def test_resuming_twice_equals_uninterrupted(tmp_path: Path, uninterrupted: Path) -> None:
     run_main(tmp_path, *tiny("transfer", "trainer.max_steps=2"), *RUN, "hydra.run.dir=parts")
-    for steps in (6, 14):
+    for steps in (6, 23):
         run_main(tmp_path, "resume=parts", f"trainer.max_steps={steps}")
-    assert_equal_runs(tmp_path, "whole", "parts")
+    assert_equal_runs(uninterrupted, tmp_path / "parts")
 
 
-def test_validation_rows_of_a_resumed_run_stand_where_those_of_an_uninterrupted_one_do(tmp_path: Path) -> None:
-    run_main(tmp_path, *tiny("transfer", "trainer.max_steps=20"), *RUN, "hydra.run.dir=whole")
+def test_validation_rows_of_a_resumed_run_stand_where_those_of_an_uninterrupted_one_do(tmp_path: Path, uninterrupted: Path) -> None:
     run_main(tmp_path, *tiny("transfer", "trainer.max_steps=10"), *RUN, "hydra.run.dir=parts")
-    run_main(tmp_path, "resume=parts", "trainer.max_steps=20")
-    whole, parts = (rows(tmp_path / name, "val/loss", "val/psnr") for name in ("whole", "parts"))
-    assert [step for step, *_ in whole] == ["4", "9", "14", "19"]
+    run_main(tmp_path, "resume=parts", "trainer.max_steps=23")
+    whole, parts = (rows(directory, "val/loss", "val/psnr") for directory in (uninterrupted, tmp_path / "parts"))
+    assert [step for step, *_ in whole] == ["4", "9", "14", "19", "22"]
     assert parts == whole
 
 
@@ -235,7 +224,7 @@ def test_a_run_whose_time_is_up_leaves_both_checkpoints_and_goes_on(tmp_path: Pa
     assert last_checkpoint(tmp_path / "parts")["global_step"] == 2
     run_main(tmp_path, "resume=parts", "trainer.max_time=null")
     run_main(tmp_path, *tiny("transfer", "trainer.max_steps=5"), "hydra.run.dir=whole")
-    assert_equal_runs(tmp_path, "whole", "parts")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_another_logger_may_be_chosen_when_resuming(run: Path) -> None:
