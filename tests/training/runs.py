@@ -126,7 +126,7 @@ def finish(process: subprocess.Popen[str], timeout: float = DEADLINE_SECONDS) ->
     try:
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_with_descendants(process)
         stdout, stderr = process.communicate()
         pytest.fail(f"did not end within {timeout:g} s\n{stdout}\n{stderr}")
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
@@ -145,7 +145,7 @@ def wait_until(condition: Callable[[], bool], what: str, process: subprocess.Pop
             pytest.fail(f"ended before {what}: {process.communicate()[1]}")
         if time.monotonic() > deadline:
             if process is not None:
-                os.killpg(process.pid, signal.SIGKILL)
+                kill_with_descendants(process)
             pytest.fail(f"timed out: {what}")
         time.sleep(0.02)
 
@@ -153,6 +153,12 @@ def wait_until(condition: Callable[[], bool], what: str, process: subprocess.Pop
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """All processes below a command, at whatever depth."""
     return psutil.Process(process.pid).children(recursive=True)
+
+
+def kill_with_descendants(process: subprocess.Popen[str]) -> None:
+    """For a command that hangs; the jobs of a sweep are in sessions of their own."""
+    for running in [*descendants(process), process]:
+        running.kill()
 
 
 def assert_all_gone(processes: Sequence[psutil.Process]) -> None:
