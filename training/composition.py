@@ -6,7 +6,7 @@ Besides the entry points this is the only module that knows Hydra and OmegaConf.
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from functools import cache
@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from datamodules import DATA_MODULES, SampleConfig
+from datamodules import DATA_MODULES, DataConfig
 from lightning_modules import STAGES, TransferConfig
 from stylecolor.errors import did_you_mean
 from training.config import LOGGERS, ExperimentConfig, TrainerConfig
@@ -53,15 +54,34 @@ def check_inputs(experiment: ExperimentConfig) -> None:
     Raises:
         ValueError: naming the setting and the remedy.
     """
-    data, stage = experiment.data, experiment.stage
-    if data.root is None and not isinstance(data, SampleConfig):
-        raise ValueError(f"data.root: data={data.name} needs the directory of the data set: data.root=DIR")
-    if data.root is not None and not isinstance(data, SampleConfig) and not Path(data.root).is_dir():
-        raise ValueError(f"data.root={data.root}: no such directory")
+    stage = experiment.stage
+    experiment.data.check_root()
     if isinstance(stage, TransferConfig) and stage.encoder.weights == "imagenet" and stage.width != 1:
         raise ValueError(f"stage.encoder.weights=imagenet: ImageNet weights exist for stage.width=1.0, got {stage.width}; use random ones")
     if experiment.resume is not None and experiment.trainer.fast_dev_run:
         raise ValueError("trainer.fast_dev_run: cannot be used with resume=, which goes on with a run")
+
+
+def compose_data(arguments: Sequence[str]) -> tuple[DataConfig, int]:
+    """The data's settings and the seed, for commands that take train.py's arguments and train nothing.
+
+    Raises:
+        ValueError: for whatever does not fit, with the nearest valid names.
+    """
+    given = [_split(argument.lstrip("~")) for argument in arguments]
+    owner = GROUPS["data"].get(dict(given).get("data", "coco"), DataConfig)
+    valid = ["data", "seed", *_setting_names(owner(), "data.")]
+    for argument, (name, _) in zip(arguments, given, strict=True):
+        if name not in ("data", "seed") and not name.startswith("data."):
+            raise ValueError(f"{argument}: only data=, data.*= and seed= are settings here{did_you_mean(name, valid)}")
+    register()
+    try:
+        with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
+            experiment = to_experiment(compose("config", list(arguments)))
+    except COMPOSITION_ERRORS as error:
+        raise ValueError(explain(error)) from error
+    experiment.data.check_root()
+    return experiment.data, experiment.seed
 
 
 @cache
