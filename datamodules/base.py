@@ -1,27 +1,29 @@
-"""What every data source shares: bad pictures, references, loaders, and the way from uint8 to Lab on the device."""
+"""What every data source shares: bad pictures, splits, references, loaders, and the way from uint8 to Lab on the device."""
 
 import logging
 import os
 import time
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from datamodules.batch import Batch, PictureBatch, collate
-from datamodules.config import DataConfig
-from datamodules.index import picture_index
-from datamodules.pictures import READ_ERRORS, Pictures, read_rgb, to_square
-from datamodules.references import RandomReferences, palette_references
-from datamodules.sampler import Draw, EvaluationBatches, TrainBatches
-from datamodules.workers import leave_signals_to_trainer
+from datamodules.cache import Form, Prepared, prepare
+from datamodules.cache_directory import cache_directory
+from datamodules.config import DEFAULT_VAL_FRACTION, DataConfig
+from datamodules.dataset import ConcatenatedDataset, PictureDataset
+from datamodules.pictures import Pictures
+from datamodules.references import References
+from datamodules.sampler import EpochOrder, EvaluationBatches, TrainBatches
+from datamodules.workers import start_worker
 from stylecolor.errors import name_few
-from stylecolor.randomness import make_key
+from stylecolor.randomness import fraction
 
 BAD_PICTURES_LIMIT = 0.01
 SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
@@ -29,69 +31,20 @@ SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 log = logging.getLogger(__name__)
 
 
-class PictureDataset(Dataset[tuple[Tensor, Tensor, int, str]]):
-    """(target, reference, key, id) for a draw: a pure function of seed, epoch and picture.
-
-    Args:
-        pictures: the split.
-        config: sizes and the kind of reference.
-        seed: of the crops, flips and references.
-        descriptors: the pictures' palettes, read for `references=palette` alone.
-        augment: random crops and flips, as in training.
-
-    Raises:
-        ValueError: when a picture cannot be read any more.
-    """
-
-    def __init__(self, pictures: Pictures, config: DataConfig, seed: int, descriptors: Tensor, augment: bool) -> None:
-        self.config = config
-        self.seed = seed
-        self.augment = augment
-        self.references: np.ndarray | RandomReferences
-        if config.references == "palette":
-            self.references = palette_references(pictures, descriptors)
-            usable = self.references >= 0
-        else:
-            self.references = RandomReferences(pictures, seed, same_category=config.references == "same_category")
-            usable = self.references.has_reference()
-        self.pictures = pictures
-        self.targets = np.flatnonzero(usable)
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def _read(self, index: int, random: Random | None) -> Tensor:
-        path = self.pictures.path(index)
-        try:
-            return to_square(read_rgb(path), self.config.image_size, self.config.resize, random)
-        except READ_ERRORS as error:
-            raise ValueError(f"data.root: {path} could be read before and cannot be read now ({error})") from error
-
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor, int, str]:
-        epoch, position = draw
-        index = int(self.targets[position])
-        name = str(self.pictures.paths[index])
-
-        def random(purpose: str) -> Random | None:
-            return Random(make_key(self.seed, epoch, name, purpose)) if self.augment else None
-
-        chosen = self.references
-        reference = int(chosen[index]) if isinstance(chosen, np.ndarray) else chosen.draw(epoch, index)
-        target = self._read(index, random("target crop"))
-        return target, self._read(reference, random("reference crop")), make_key(self.seed, epoch, name), name
-
-
 class PictureDataModule(LightningDataModule):
-    """Base of the data sources; a subclass says which pictures each split has.
+    """Base of the data sources; a subclass says which splits there are and which pictures each has.
 
-    `prepare_data` reads every picture once (see `datamodules.index`); `setup` leaves out what cannot be read.
+    `prepare_data` decodes every picture once (see `datamodules.cache`) and finds the references; `setup` opens what it left.
+    `skipped` says of every picture or annotation that was left out, by (split, name), why.
     """
 
-    def __init__(self, config: DataConfig, seed: int) -> None:
+    def __init__(self, config: DataConfig, seed: int, prefix: str = "") -> None:
         super().__init__()
         self.config = config
         self.seed = seed
-        self.datasets: dict[str, PictureDataset] = {}
+        self.prefix = prefix
+        self.datasets: dict[str, PictureDataset | ConcatenatedDataset] = {}
+        self.skipped: dict[tuple[str, str], str] = {}
         self.fetched_at = 0.0
         self._listed: dict[str, Pictures] = {}
 
@@ -102,31 +55,51 @@ class PictureDataModule(LightningDataModule):
         Raises:
             ValueError: when `data.root` is not given or no directory.
         """
-        if self.config.root is None:
-            raise ValueError(f"data.root: data={self.config.name} needs the directory of the data set, such as data.root=DIR")
-        root = Path(self.config.root)
-        if not root.is_dir():
-            raise ValueError(f"data.root={root}: no such directory")
-        return root
+        self.config.check_root()
+        return Path(str(self.config.root))
 
-    def has_split(self, split: str) -> bool:
-        """Whether the data set has a `train`, `val` or `test` split."""
+    def official_splits(self) -> tuple[str, ...]:
+        """The splits that the data set itself makes: `train`, `val` and perhaps `test`; none if it makes none."""
         raise NotImplementedError
 
     def list_pictures(self, split: str) -> Pictures:
-        """The pictures of a split, readable or not."""
+        """The pictures of an official split, or all as `train` where there is none; readable or not."""
         raise NotImplementedError
 
+    def label_names(self) -> dict[int, str]:
+        """What the numbers of the label maps mean, as far as the data set says; nothing without label maps."""
+        return {}
+
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are used."""
+        official = self.official_splits()
+        return ("train", "val", "test") if "test" in official else ("train", "val")
+
+    def has_split(self, split: str) -> bool:
+        """Whether there is a `train`, `val` or `test` split."""
+        return split in self.splits()
+
+    def skip(self, split: str, entries: Iterable[tuple[str, str]]) -> None:
+        """Note what is left out of a split: (name, why)."""
+        for name, why in entries:
+            self.skipped[split, self.prefix + name] = why
+
     def _pictures(self, split: str) -> Pictures:
-        if split not in self._listed:
+        if split in self._listed:
+            return self._listed[split]
+        if split == "test" or ("val" in self.official_splits() and self.config.val_fraction is None):
             self._listed[split] = self.list_pictures(split)
+        else:
+            share = DEFAULT_VAL_FRACTION if self.config.val_fraction is None else self.config.val_fraction
+            pictures = self.list_pictures("train")
+            # by the name alone, so that a picture keeps its side whatever others come or go
+            held_out = np.array([fraction("split", Path(path).name) < share for path in pictures.paths], dtype=bool)
+            self._listed |= {"train": pictures[~held_out], "val": pictures[held_out]}
         return self._listed[split]
 
     def prepare_data(self) -> None:
-        """Index every split, in one process of each machine."""
-        for split in ("train", "val", "test"):
-            if self.has_split(split):
-                picture_index(self._pictures(split), split)
+        """Prepare every split, in one process of each machine."""
+        self._make_datasets(self.splits())
 
     def setup(self, stage: str) -> None:
         """Build the data sets of `fit`, `validate` or `test`.
@@ -134,39 +107,66 @@ class PictureDataModule(LightningDataModule):
         Raises:
             ValueError: when more than 1 % of a split cannot be read, or none of its pictures has a reference.
         """
-        for split in SPLITS[stage]:
+        self._make_datasets(SPLITS[stage])
+
+    def _make_datasets(self, splits: Iterable[str]) -> None:
+        for split in splits:
             if split not in self.datasets:
-                self.datasets[split] = self._make_dataset(split)
+                self.datasets[split] = self.make_dataset(split)
                 self._listed.pop(split, None)
 
-    def _make_dataset(self, split: str) -> PictureDataset:
+    def make_dataset(self, split: str) -> PictureDataset | ConcatenatedDataset:
+        """The targets of a split with their references.
+
+        Raises:
+            ValueError: see `setup`.
+        """
+        config = self.config
+        what = f"{self.prefix}{split}"
         pictures = self._pictures(split)
-        readable, descriptors = picture_index(pictures, split)
-        bad = [str(path) for path in pictures.paths[~readable]]
-        if len(bad) > BAD_PICTURES_LIMIT * len(pictures):
-            raise ValueError(
-                f"data.root={self.root}: {len(bad)} of the {len(pictures)} pictures of the {split} split are missing or damaged, "
-                f"more than {BAD_PICTURES_LIMIT:.0%}: {name_few(bad, limit=20)}"
-            )
-        if bad:
-            log.warning("left out %d missing or damaged pictures of the %s split: %s", len(bad), split, name_few(bad))
-        dataset = PictureDataset(
-            pictures[readable], self.config, self.seed, descriptors[torch.from_numpy(readable)], augment=split == "train"
-        )
+        if not len(pictures):
+            raise ValueError(f"data.root={config.root}: the {split} split has no pictures")
+        prepared = prepare(pictures, Form(config.image_size, config.resize, config.label_maps, config.cache), config, what)
+        self._refuse_many_bad(prepared, split)
+        colourful = prepared.color_ranges >= config.min_color_range
+        self.skip(split, prepared.problems.items())
+        grey = pictures.paths[prepared.readable & ~colourful]
+        self.skip(split, ((str(path), "nearly grey") for path in grey))
+        used = prepared[np.flatnonzero(prepared.readable & colourful)]
+        references = References(used, config.reference_weights(), config.top_k, self.seed, cache_directory(config.cache_dir))
+        dataset = PictureDataset(used, references, self.seed, self.prefix)
         if not len(dataset):
             raise ValueError(
-                f"data.references={self.config.references}: none of the {readable.sum()} picture(s) of {split} can be another's reference; "
+                f"data.references={config.references}: none of the {len(used)} picture(s) of {what} can be another's reference; "
                 "take more pictures (data.categories) or other data.references"
             )
-        if len(dataset) < readable.sum():
-            log.warning(
-                "left out %d pictures of the %s split that have no reference with data.references=%s",
-                readable.sum() - len(dataset),
-                split,
-                self.config.references,
-            )
-        log.info("%s: %d pictures", split, len(dataset))
+        alone = used.pictures.paths[~references.has_reference()]
+        self.skip(split, ((str(path), f"no reference with data.references={config.references}") for path in alone))
+        for paths, why in (
+            (list(prepared.problems), "missing or damaged pictures of the {} split"),
+            (grey, "nearly grey pictures of the {} split"),
+            (alone, "pictures of the {} split that have no reference"),
+        ):
+            if len(paths):
+                log.warning("left out %d %s: %s", len(paths), why.format(what), name_few(map(str, paths)))
+        log.info("%s: %d pictures", what, len(dataset))
         return dataset
+
+    def _refuse_many_bad(self, prepared: Prepared, split: str) -> None:
+        problems = prepared.problems
+        if len(problems) > BAD_PICTURES_LIMIT * len(prepared):
+            raise ValueError(
+                f"data.root={self.config.root}: {len(problems)} of the {len(prepared)} pictures of the {split} split are missing or "
+                f"damaged, more than {BAD_PICTURES_LIMIT:.0%}: {name_few((f'{path} ({why})' for path, why in problems.items()), limit=20)}"
+            )
+
+    def warps(self) -> bool:
+        """Whether any target can be its own reference."""
+        return "self" in self.config.reference_weights()
+
+    def _order(self) -> EpochOrder:
+        """How training pictures are shuffled."""
+        return EpochOrder([len(self.datasets["train"])], None, self.seed)
 
     def check_processes(self, processes: int) -> None:
         """Refuse, before they are started, more processes than the splits can feed.
@@ -176,13 +176,13 @@ class PictureDataModule(LightningDataModule):
         """
         for split, dataset in self.datasets.items():
             if split == "train":
-                TrainBatches(len(dataset), self.config.batch_size, self.seed, 0, processes, self._steps_done)
+                TrainBatches(self._order(), self.config.batch_size, 0, processes, self._steps_done)
             else:
                 EvaluationBatches(len(dataset), self.config.batch_size, 0, processes)
 
     def batches_per_epoch(self, processes: int) -> int:
         """Steps that an epoch of all training pictures takes."""
-        return len(TrainBatches(len(self.datasets["train"]), self.config.batch_size, self.seed, 0, processes, self._steps_done))
+        return len(TrainBatches(self._order(), self.config.batch_size, 0, processes, self._steps_done))
 
     def _rank_and_processes(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -200,17 +200,16 @@ class PictureDataModule(LightningDataModule):
             self.datasets[split],
             batch_sampler=batches,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=partial(collate, random_crops=split == "train"),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            worker_init_fn=leave_signals_to_trainer,
+            worker_init_fn=start_worker,
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled, augmented batches, which continue where a resumed run stopped."""
         rank, processes = self._rank_and_processes()
-        dataset = self.datasets["train"]
-        return self._loader("train", TrainBatches(len(dataset), self.config.batch_size, self.seed, rank, processes, self._steps_done))
+        return self._loader("train", TrainBatches(self._order(), self.config.batch_size, rank, processes, self._steps_done))
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         rank, processes = self._rank_and_processes()
@@ -230,5 +229,5 @@ class PictureDataModule(LightningDataModule):
         return batch
 
     def on_after_batch_transfer(self, batch: PictureBatch, dataloader_idx: int) -> Batch:
-        """On the device and outside autocast: scale to [0, 1] and convert to Lab in float32."""
-        return Batch.from_pictures(batch)
+        """On the device and outside autocast: crop, scale to [0, 1] and convert to Lab in float32."""
+        return Batch.from_pictures(batch, self.config.image_size, warps=self.warps())

@@ -1,35 +1,77 @@
-"""The typed batch: uint8 from the loader to the device, float and Lab on it."""
+"""The typed batch: uint8 from the loader to the device; crops, float and Lab on it."""
 
-from dataclasses import dataclass, fields
-from typing import Self
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from datamodules.augmentation import PackedPictures, Squares, crop, warp
+from datamodules.labels import VOID
 from stylecolor.color import rgb_to_lab
+
+
+class Sample(NamedTuple):
+    """What a data set yields: target and reference with their label maps, uncropped; see `PictureBatch` for the rest."""
+
+    target: UInt8[np.ndarray, "height width 3"]
+    target_labels: UInt8[np.ndarray, "height width"] | None
+    reference: UInt8[np.ndarray, "height width 3"]
+    reference_labels: UInt8[np.ndarray, "height width"] | None
+    is_own_reference: bool
+    key: int
+    id: str
 
 
 @dataclass
 class PictureBatch:
-    """What the loader yields: 8-bit sRGB, one key for each picture's random draws on the device, and the pictures' names."""
+    """What the loader yields: 8-bit sRGB as it was prepared, one key for each picture's random draws on the device, and the names.
 
-    target: UInt8[Tensor, "batch 3 height width"]
-    reference: UInt8[Tensor, "batch 3 height width"]
+    `pictures` are the targets, then their references; `own_reference` marks targets that are their own reference; `random_crops` is set
+    in training.
+    """
+
+    pictures: PackedPictures
+    own_reference: Bool[Tensor, " batch"]
     keys: Int64[Tensor, " batch"]
     ids: list[str]
+    random_crops: bool
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+    @property
+    def target(self) -> PackedPictures:
+        """The targets."""
+        return self.pictures[: len(self)]
+
+    @property
+    def reference(self) -> PackedPictures:
+        """Their references."""
+        return self.pictures[len(self) :]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # see PackedPictures
+        return {**self.__dict__, "keys": self.keys.numpy(), "own_reference": self.own_reference.numpy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= {**state, "keys": torch.from_numpy(state["keys"]), "own_reference": torch.from_numpy(state["own_reference"])}
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PictureBatch":
         """Lightning calls this to move the batch."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> "PictureBatch":
         """The loader calls this where pinned memory speeds the copy to the device."""
         return self._map(torch.Tensor.pin_memory)
 
-    def _map(self, function) -> Self:
-        values = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(function(value) if isinstance(value, Tensor) else value for value in values))
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "PictureBatch":
+        return replace(
+            self,
+            pictures=self.pictures.map(function),
+            own_reference=function(self.own_reference),
+            keys=function(self.keys),
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -37,7 +79,7 @@ class PictureBatch:
 
 @dataclass
 class Batch:
-    """What the stages read, on the device and in float32: sRGB in [0, 1], L in [0, 100], ab in Lab units."""
+    """What the stages read, on the device and in float32: sRGB in [0, 1], L in [0, 100], ab in Lab units, label maps if asked for."""
 
     target_rgb: Float[Tensor, "batch 3 height width"]
     target_l: Float[Tensor, "batch 1 height width"]
@@ -45,19 +87,60 @@ class Batch:
     reference_rgb: Float[Tensor, "batch 3 height width"]
     keys: Int64[Tensor, " batch"]
     ids: list[str]
+    target_labels: UInt8[Tensor, "batch height width"] | None = None
+    reference_labels: UInt8[Tensor, "batch height width"] | None = None
 
     @classmethod
-    def from_pictures(cls, pictures: PictureBatch) -> "Batch":
-        """Scale to [0, 1] and convert to Lab, on the device that holds the pictures."""
-        target = pictures.target.float() / 255
-        lab = rgb_to_lab(target)
-        return cls(target, lab[:, :1], lab[:, 1:], pictures.reference.float() / 255, pictures.keys, pictures.ids)
+    def from_pictures(cls, pictures: PictureBatch, size: int, warps: bool = False) -> "Batch":
+        """Crop to squares of `size` px, scale to [0, 1] and convert to Lab, on the device that holds the pictures.
+
+        Args:
+            pictures: from the loader.
+            size: px.
+            warps: whether any picture can be its own reference, which is then warped.
+        """
+        keys = pictures.keys if pictures.random_crops else None
+        target = crop(pictures.target, size, keys, "target crop")
+        reference = crop(pictures.reference, size, keys, "reference crop")
+        if warps:
+            reference = warp(reference, pictures.own_reference, pictures.keys)
+        return cls.from_squares(target, reference, pictures.keys, pictures.ids)
+
+    @classmethod
+    def from_squares(cls, target: Squares, reference: Squares, keys: Int64[Tensor, " batch"], ids: list[str]) -> "Batch":
+        """From 8-bit pictures that have the right size."""
+        rgb = target[0].float() / 255
+        lab = rgb_to_lab(rgb)
+        return cls(rgb, lab[:, :1], lab[:, 1:], reference[0].float() / 255, keys, ids, target[1], reference[1])
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def collate(samples: list[tuple[Tensor, Tensor, int, str]]) -> PictureBatch:
-    """Stack (target, reference, key, id) samples."""
-    targets, references, keys, ids = zip(*samples, strict=True)
-    return PictureBatch(torch.stack(targets), torch.stack(references), torch.tensor(keys), list(ids))
+def collate(samples: list[Sample], random_crops: bool) -> PictureBatch:
+    """Pack samples into a batch."""
+    return PictureBatch(
+        pictures=_pack(
+            [(sample.target, sample.target_labels) for sample in samples]
+            + [(sample.reference, sample.reference_labels) for sample in samples]
+        ),
+        own_reference=torch.tensor([sample.is_own_reference for sample in samples]),
+        keys=torch.tensor([sample.key for sample in samples]),
+        ids=[sample.id for sample in samples],
+        random_crops=random_crops,
+    )
+
+
+def _pack(pictures: list[tuple[np.ndarray, np.ndarray | None]]) -> PackedPictures:
+    shapes = torch.tensor([pixels.shape[:2] for pixels, _ in pictures])
+    ends = shapes.prod(dim=1).cumsum(dim=0)
+    # in a mix, some data sets may have no label maps
+    labelled = any(labels is not None for _, labels in pictures)
+    maps = (np.full(pixels.shape[:2], VOID, dtype=np.uint8) if labels is None else labels for pixels, labels in pictures)
+    return PackedPictures(
+        pixels=torch.from_numpy(np.concatenate([pixels.reshape(-1, 3) for pixels, _ in pictures])),
+        labels=torch.from_numpy(np.concatenate([labels.ravel() for labels in maps])) if labelled else None,
+        starts=torch.cat((torch.zeros(1, dtype=torch.int64), ends[:-1])),
+        heights=shapes[:, 0].contiguous(),
+        widths=shapes[:, 1].contiguous(),
+    )

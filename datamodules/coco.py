@@ -1,15 +1,18 @@
 """COCO 2017: pictures chosen by category, through pycocotools."""
 
-import contextlib
-import io
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pycocotools.coco import COCO
+from jaxtyping import UInt8
+from PIL import Image
 
+from datamodules.annotations import Annotations, read_annotations, read_instance_maps
 from datamodules.base import PictureDataModule
+from datamodules.cache_directory import cache_directory
 from datamodules.config import CocoConfig
+from datamodules.labels import VOID, LabelFiles, LabelMaps, file_stamp
 from datamodules.pictures import Pictures
 from stylecolor.errors import did_you_mean
 
@@ -25,9 +28,20 @@ class CocoDataModule(PictureDataModule):
     def _annotation_file(self, split: str) -> Path:
         return self.root / "annotations" / f"instances_{split}2017.json"
 
-    def has_split(self, split: str) -> bool:
+    def official_splits(self) -> tuple[str, ...]:
         """Train and val are always expected; COCO's own test split has no public annotations."""
-        return split != "test" or self._annotation_file(split).is_file()
+        return ("train", "val", "test") if self._annotation_file("test").is_file() else ("train", "val")
+
+    def label_names(self) -> dict[int, str]:
+        """See `PictureDataModule`; those of stuff and panoptic maps are in annotation files of their own, which need not be there."""
+        kind = self.config.label_maps
+        if kind == "instances":
+            annotations = read_annotations(self._annotation_file("val"), cache_directory(self.config.cache_dir))
+            return dict(zip(annotations.category_ids, annotations.category_names, strict=True))
+        path = self.root / "annotations" / f"{kind}_val2017.json"
+        if kind == "none" or not path.is_file():
+            return {}
+        return {category["id"]: category["name"] for category in json.loads(path.read_bytes())["categories"]}
 
     def list_pictures(self, split: str) -> Pictures:
         """Read the annotation file and choose by category.
@@ -38,42 +52,90 @@ class CocoDataModule(PictureDataModule):
         path = self._annotation_file(split)
         if not path.is_file():
             raise ValueError(f"data.root={self.root}: {path} is missing; data={self.config.name} needs COCO 2017's layout")
+        cache = cache_directory(self.config.cache_dir)
         try:
-            # pycocotools prints its progress
-            with contextlib.redirect_stdout(io.StringIO()):
-                coco = COCO(str(path))
-            images = sorted(coco.loadImgs(coco.getImgIds()), key=lambda image: image["file_name"])
-            names = {category["id"]: category["name"] for category in coco.loadCats(coco.getCatIds())}
-            columns = {category: column for column, category in enumerate(names)}
-            rows = {image["id"]: row for row, image in enumerate(images)}
-            categories = np.zeros((len(images), len(names)), dtype=bool)
-            for annotation in coco.anns.values():
-                categories[rows[annotation["image_id"]], columns[annotation["category_id"]]] = True
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AssertionError) as error:
-            raise ValueError(f"data.root={self.root}: {path} is no COCO annotation file or is damaged ({error!r})") from error
-        if not images:
+            annotations = read_annotations(path, cache)
+            labels, skipped = self._label_maps(split, annotations, cache)
+        except ValueError as error:
+            raise ValueError(f"data.root={self.root}: {error}") from error
+        if not len(annotations.file_names):
             raise ValueError(f"data.root={self.root}: {path} lists no pictures")
-        chosen = self._choose(split, categories, list(names.values()))
-        split_directory = f"{split}2017"
-        return Pictures(
+        self.skip(split, annotations.skipped + skipped)
+        pictures = Pictures(
             root=self.root,
-            # only the name itself, so that no entry of the file can lead out of the split's directory
-            paths=np.array([f"{split_directory}/{Path(image['file_name']).name}" for image in images])[chosen],
-            groups=np.array([str(image.get("scene", image["id"])) for image in images])[chosen],
-            categories=categories[chosen],
+            paths=np.array([f"{split}2017/{name}" for name in annotations.file_names]),
+            groups=annotations.scenes,
+            categories=annotations.counts,
+            category_names=annotations.category_names,
+            labels=labels,
         )
+        return pictures[self._choose(split, annotations)]
 
-    def _choose(self, split: str, categories: np.ndarray, names: list[str]) -> np.ndarray:
+    def _choose(self, split: str, annotations: Annotations) -> np.ndarray:
         if self.config.categories == "all":
-            return np.arange(len(categories))
-        wanted = np.zeros(len(categories), dtype=bool)
+            return np.arange(len(annotations.file_names))
+        names = list(annotations.category_names)
+        wanted = np.zeros(len(annotations.file_names), dtype=bool)
         for name in self.config.categories:
             if name not in names:
                 raise ValueError(f"data.categories: the annotations of {split} know no category {name!r}{did_you_mean(name, names)}")
-            shows = categories[:, names.index(name)]
+            shows = annotations.counts[:, [names.index(name)]].toarray()[:, 0] > 0
             if split == "train" and not shows.any():
                 raise ValueError(f"data.categories: no picture of the train split shows a {name!r}; leave it out")
             wanted |= shows
         if not wanted.any():
             raise ValueError(f"data.categories={self.config.categories}: no picture of the {split} split shows any of these")
         return np.flatnonzero(wanted)
+
+    def _label_maps(self, split: str, annotations: Annotations, cache: Path) -> tuple[LabelMaps | None, list[tuple[str, str]]]:
+        kind = self.config.label_maps
+        if kind == "none":
+            return None, []
+        if kind == "instances":
+            return read_instance_maps(self._annotation_file(split), cache)
+        directory = self.root / "annotations" / (f"stuff_{split}2017_pixelmaps" if kind == "stuff" else f"panoptic_{split}2017")
+        if not directory.is_dir():
+            raise ValueError(f"{directory} is missing, which data.label_maps={kind} needs")
+        paths = np.array([str(directory.relative_to(self.root) / Path(name).with_suffix(".png")) for name in annotations.file_names])
+        if kind == "stuff":
+            return LabelFiles(self.root, paths, void=(0,)), []
+        return PanopticFiles(
+            self.root, paths, _panoptic_categories(directory.with_suffix(".json")), file_stamp(directory.with_suffix(".json"))
+        ), []
+
+
+def _panoptic_categories(path: Path) -> dict[str, dict[int, int]]:
+    """The category of each segment of each PNG file."""
+    try:
+        annotations = json.loads(path.read_bytes())["annotations"]
+        return {item["file_name"]: {segment["id"]: segment["category_id"] for segment in item["segments_info"]} for item in annotations}
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is missing or no panoptic annotation file ({error!r})") from error
+
+
+@dataclass
+class PanopticFiles:
+    """COCO's panoptic PNGs, whose colours are segment numbers (red + 256 green + 65536 blue); 0 is void."""
+
+    root: Path
+    paths: np.ndarray
+    categories: dict[str, dict[int, int]]
+    json_stamp: str
+
+    def __getitem__(self, chosen: np.ndarray) -> "PanopticFiles":
+        return replace(self, paths=self.paths[chosen])
+
+    def stamp(self, index: int) -> str:
+        """See `LabelMaps`."""
+        return f"{self.json_stamp}/{file_stamp(self.root / str(self.paths[index]))}"
+
+    def read(self, index: int) -> UInt8[np.ndarray, "height width"]:
+        """See `LabelMaps`."""
+        path = self.root / str(self.paths[index])
+        with Image.open(path) as picture:
+            if picture.mode != "RGB":
+                raise ValueError(f"label map {path} has mode {picture.mode}, not the colours of a panoptic map")
+            segments = np.asarray(picture).astype(np.int64) @ np.array([1, 256, 65536])
+        known = self.categories.get(path.name, {})
+        numbers, places = np.unique(segments, return_inverse=True)
+        return np.array([known.get(int(number), VOID) for number in numbers], dtype=np.uint8)[places.reshape(segments.shape)]

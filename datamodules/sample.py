@@ -13,8 +13,8 @@ from random import Random
 import numpy as np
 from PIL import Image
 
+from datamodules.cache_directory import cache_directory, explain_cache_errors
 from datamodules.coco import CocoDataModule
-from datamodules.index import cache_directory
 from stylecolor.randomness import make_key
 
 VERSION = 1
@@ -44,11 +44,12 @@ class SampleDataModule(CocoDataModule):
     @property
     def root(self) -> Path:
         """Where the crops are."""
-        return Path(self.config.root) if self.config.root else cache_directory() / f"sample-{VERSION}"
+        return Path(self.config.root) if self.config.root else cache_directory(self.config.cache_dir) / f"sample-{VERSION}"
 
     def prepare_data(self) -> None:
         """Make the data set if it is not there, then index it."""
-        make_sample(self.root)
+        with explain_cache_errors(cache_directory(self.config.cache_dir)):
+            make_sample(self.root)
         super().prepare_data()
 
 

@@ -22,6 +22,11 @@ def make_key(*parts: object) -> int:
     return int.from_bytes(digest, "big") >> (64 - _KEY_BITS)
 
 
+def fraction(*parts: object) -> float:
+    """A number in [0, 1) that depends on the parts alone."""
+    return make_key(*parts) / 2**_KEY_BITS
+
+
 def picture_keys(pictures: UInt8[Tensor, "batch channels height width"]) -> Int64[Tensor, " batch"]:
     """One key for each picture, from its 8-bit pixels alone."""
     pixels = pictures.flatten(1).to(torch.int64)

@@ -1,0 +1,50 @@
+"""Where prepared data is kept, and how it gets there: whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_directory(setting: str | None = None) -> Path:
+    """Where prepared data is kept: `data.cache_dir`, or `STYLECOLOR_CACHE`, or the platform's cache directory."""
+    return Path(setting or os.environ.get("STYLECOLOR_CACHE") or platformdirs.user_cache_dir("stylecolor"))
+
+
+@contextmanager
+def explain_cache_errors(cache: Path) -> Iterator[None]:
+    """Tell of a cache that cannot be written and of a full disk in the words of the setting.
+
+    Raises:
+        ValueError: naming `data.cache_dir` and the remedy.
+    """
+    try:
+        yield
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise ValueError(f"data.cache_dir={cache}: cannot be written ({error.strerror}); name another directory") from error
+    except OSError as error:
+        raise ValueError(
+            f"data.cache_dir={cache}: {error.strerror or error}; what was prepared is kept. Make room, name another directory, or decode "
+            "in every epoch with data.cache=false"
+        ) from error
+
+
+def build_once(directory: Path, build: Callable[[Path], object]) -> None:
+    """Have `build` fill a directory, unless it is there; it is filled aside and then renamed."""
+    if directory.is_dir():
+        return
+    aside = directory.with_name(f"{directory.name}.{os.getpid()}")
+    aside.mkdir(parents=True, exist_ok=True)
+    try:
+        build(aside)
+        try:
+            aside.rename(directory)
+        except OSError:
+            # another run was faster: what it built is the same
+            if not directory.is_dir():
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
