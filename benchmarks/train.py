@@ -113,7 +113,7 @@ def ready_batch(data: DataConfig, device: torch.device) -> Batch:
     loader = torch.utils.data.DataLoader(
         dataset, batch_sampler=[[(0, i % len(dataset)) for i in range(data.batch_size)]], collate_fn=module.train_dataloader().collate_fn
     )
-    return Batch.from_pictures(next(iter(loader)).to(device))
+    return module.on_after_batch_transfer(next(iter(loader)).to(device), 0)
 
 
 def bare_steps(stage: Stage, batch: Batch, precision: str) -> Iterator[torch.Tensor]:
@@ -216,8 +216,9 @@ def full_width_step(name: str, data: DataConfig, directory: Path) -> list[str]:
     return [name, "1", "-", f"{data.batch_size / seconds:.2f}", "-", f"{peak_memory_gib(torch.device('cpu')):.2f}"]
 
 
-def be_quiet() -> None:
-    """Leave the terminal to the table."""
+def start_process() -> None:
+    """Leave the terminal to the table, and fork the loaders' workers, as a run of train.py on Linux does."""
+    multiprocessing.set_start_method("fork", force=True)
     quieten_lightning()
     logging.getLogger("datamodules").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
@@ -241,7 +242,8 @@ def main() -> None:
     table = Table(*columns, *(["of the bf16 matrix rate"] if on_gpu else []), title=title)
     # each row in a process of its own, so that its peak memory is its own
     spawn = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as directory, ProcessPoolExecutor(1, spawn, max_tasks_per_child=1, initializer=be_quiet) as pool:
+    pool = ProcessPoolExecutor(1, spawn, max_tasks_per_child=1, initializer=start_process)
+    with tempfile.TemporaryDirectory() as directory, pool:
         rows = [pool.submit(measure, name, setting, data, device, Path(directory), peak_rate) for name in STAGES]
         if not on_gpu:
             rows += [pool.submit(full_width_step, name, data, Path(directory)) for name in STAGES]

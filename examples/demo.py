@@ -74,7 +74,7 @@ def colorize(runs: dict[str, Path], path: Path) -> None:
     data.setup("validate")
     dataset = data.datasets["val"]
     chosen = range(0, len(dataset), max(1, len(dataset) // PICTURES))
-    batch = Batch.from_pictures(collate([dataset[(0, index)] for index in chosen]))
+    batch = Batch.from_pictures(collate([dataset[(0, index)] for index in chosen], random_crops=False), data.config.image_size)
     colorizer = ExemplarColorizer.from_checkpoint(runs["joint"] / "checkpoints" / "best.ckpt")
     gray = gray_rgb(batch.target_l)
     result = colorizer.colorize(gray, batch.reference_rgb)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.batch import Batch, PictureBatch
+from datamodules.batch import Batch
 from lightning_modules import make_stage
 from lightning_modules.base import Stage
 from lightning_modules.colorizer import ColorizerStage
@@ -26,7 +26,7 @@ def make_batch(pictures: int = 4, size: int = 64) -> Batch:
         for seed in (100, 200)
     ]
     keys = torch.tensor([make_key("test", index) for index in range(pictures)])
-    return Batch.from_pictures(PictureBatch(stacked[0], stacked[1], keys, [f"{index}.jpg" for index in range(pictures)]))
+    return Batch.from_squares((stacked[0], None), (stacked[1], None), keys, [f"{index}.jpg" for index in range(pictures)])
 
 
 def make_transfer_stage(**settings: Any) -> TransferStage:

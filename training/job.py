@@ -1,5 +1,6 @@
 """One job: build, fit, test, return the monitored value."""
 
+import csv
 import logging
 import os
 import subprocess
@@ -30,7 +31,7 @@ from training.loggers import close_loggers, make_loggers
 from training.monitoring import RunMonitor
 from training.outcomes import Interrupted
 from training.ranks import global_rank, local_rank
-from training.run_directory import BEST, LOG_FILE, find_run, start_run, write_config
+from training.run_directory import BEST, LOG_FILE, SKIPPED_FILE, find_run, start_run, write_config
 from training.samples import SamplePictures
 
 GRACE_SECONDS = 5
@@ -107,7 +108,7 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
     quieten_lightning()
     checkpoint = read_checkpoint(resumed, "resume", (config.stage.name,)) if resumed else None
     data = make_data_module(config.data, config.seed)
-    _check_data(data)
+    _check_data(data, directory)
     # after the data, whose first pass draws random numbers that later runs, which find it cached, do not
     seed_everything(config.seed, workers=True, verbose=False)
     stage = make_stage(config.stage, checkpoint)
@@ -226,13 +227,26 @@ def _check_validation_interval(settings: TrainerConfig, data: PictureDataModule,
         )
 
 
-def _check_data(data: PictureDataModule) -> None:
+def _check_data(data: PictureDataModule, directory: Path) -> None:
     """Meet the data's mistakes here, in the first process of the machine, before Lightning starts the others."""
     if local_rank() == 0:
         data.prepare_data()
         data.setup("fit")
         if data.has_split("test"):
             data.setup("test")
+        _list_skipped(data, directory)
+
+
+def _list_skipped(data: PictureDataModule, directory: Path) -> None:
+    """Write which pictures and annotations are left out, and why, so that no data set gets smaller in silence."""
+    if not data.skipped:
+        return
+    path = directory / SKIPPED_FILE
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("split", "name", "reason"))
+        rows.writerows((split, name, reason) for (split, name), reason in sorted(data.skipped.items()))
+    log.info("%d pictures or annotations are left out: %s", len(data.skipped), path)
 
 
 def _end_other_processes(strategy: Strategy) -> None:

@@ -12,6 +12,7 @@ from training.config import ExperimentConfig
 CONFIG_FILE = "config.yaml"
 LOG_FILE = "train.log"
 METRICS_FILE = "metrics.csv"
+SKIPPED_FILE = "skipped.csv"
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
 BEST = "best.ckpt"

@@ -8,6 +8,7 @@ import torch
 
 from datamodules.batch import Batch, collate
 from datamodules.config import SampleConfig
+from datamodules.dataset import PictureDataset
 from datamodules.sample import SampleDataModule
 from lightning_modules.base import Stage
 from lightning_modules.config import OptimizerConfig
@@ -22,10 +23,10 @@ def photographs() -> Batch:
     module.prepare_data()
     module.setup("fit")
     dataset = module.datasets["train"]
-    dataset.augment = False
-    scenes = dataset.pictures.groups[dataset.targets]
+    assert isinstance(dataset, PictureDataset)
+    scenes = dataset.prepared.pictures.groups[dataset.targets]
     firsts = [int((scenes == scene).argmax()) for scene in ("astronaut", "coffee", "china", "rocket")]
-    return Batch.from_pictures(collate([dataset[0, index] for index in firsts]))
+    return Batch.from_pictures(collate([dataset[0, index] for index in firsts], random_crops=False), 64)
 
 
 def train(stage: Stage, batch: Batch, steps: int) -> None:

@@ -112,13 +112,13 @@ def test_a_checkpoint_holds_plain_values_and_no_loss_network(stage: str, trained
 
 
 def test_best_is_the_best_of_all_validations_also_of_those_before_resuming(tmp_path: Path) -> None:
-    """At a learning rate that wrecks the network the first validation stays the best."""
-    arguments = ["trainer.val_check_interval=2", "trainer.max_steps=4", "trainer.limit_train_batches=8", "stage.optimizer.lr=10"]
+    """At a learning rate that wrecks the network the last validation is not the best."""
+    arguments = ["trainer.val_check_interval=2", "trainer.max_steps=6", "trainer.limit_train_batches=8", "stage.optimizer.lr=30"]
     run_main(tmp_path, *tiny("transfer", *arguments), "hydra.run.dir=run")
     value = run_main(tmp_path, "resume=run", "trainer.max_steps=8")
     losses = [(float(loss), int(step) + 1) for step, loss in rows(tmp_path / "run", "val/loss")]
     assert [step for _, step in losses] == [2, 4, 6, 8]
-    assert min(losses)[1] < 6, "what comes after resuming has to be worse for this test to tell anything"
+    assert min(losses)[1] <= 6, "what comes after resuming has to be worse for this test to tell anything"
     assert torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)["global_step"] == min(losses)[1]
     assert value == pytest.approx(min(losses)[0])
 

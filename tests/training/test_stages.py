@@ -53,7 +53,9 @@ def test_takes_real_steps_and_leaves_a_complete_run(
     value = run_main(tmp_path, *arguments)
 
     directory = only(tmp_path, f"outputs/{stage}/*")
-    assert {path.name for path in directory.iterdir()} == {"config.yaml", "train.log", "metrics.csv", "checkpoints", "samples"}
+    # the tiny COCO tree has a grey picture, which is left out
+    left_out = {"skipped.csv"} if data == "coco" else set()
+    assert {path.name for path in directory.iterdir()} == {"config.yaml", "train.log", "metrics.csv", "checkpoints", "samples"} | left_out
     steps = rows(directory, "train/loss", *(f"train/{name}" for name in LOSSES[stage]), *MONITORED)
     assert [step for step, *_ in steps] == ["0", "1", "2"]
     validations = rows(directory, "val/loss", *(f"val/{name}" for name in LOSSES[stage]), "val/psnr")

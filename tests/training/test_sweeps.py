@@ -74,7 +74,7 @@ def test_values_reach_the_jobs_as_they_were_written(tmp_path: Path, started: Sta
     """Lists, quotes and paths go through two of Hydra's parsers."""
     import train
 
-    path = "/tmp/it's a, [path] (x)=1"
+    path = "weights/it's a, [path] (x)=1"
     escaped = path.replace("'", "\\'")
     run_main(tmp_path, "-m", "seed=1,2", "stage.sites=[bottleneck,decoder]", f"data.root='{escaped}'", "data.categories=[cat,zebra]")
     for command, _ in started:
