@@ -3,10 +3,10 @@ BIN := .venv/bin
 SOURCES := stylecolor datamodules lightning_modules training hydra_plugins benchmarks examples tests train.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-oldest coverage check format bench bench-train lock clean
+.PHONY: help setup demo test test-slow test-oldest coverage check format bench bench-train bench-data bench-references lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
 
 setup: .venv/installed  ## make .venv and install everything, pinned (about 6 GB, of which most is CUDA)
 
@@ -46,10 +46,16 @@ format: setup  ## put the sources into the house's format
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-bench: bench-train  ## run all benchmarks
+bench: bench-train bench-data bench-references  ## run all benchmarks; ROOT=DIR takes the pictures of a COCO directory
 
 bench-train: setup  ## pictures per second of train.py's loop against the bare step (10 minutes at most)
-	$(BIN)/python -m benchmarks.train
+	$(BIN)/python -m benchmarks.train $(if $(ROOT),--root $(ROOT))
+
+bench-data: setup  ## pictures per second of the data path, waiting, and setup and memory at COCO's full size (10 minutes)
+	$(BIN)/python -m benchmarks.data $(if $(ROOT),--root $(ROOT))
+
+bench-references: setup  ## nearest palettes of as many pictures as COCO has (1 minute)
+	$(BIN)/python -m benchmarks.references
 
 lock: setup  ## resolve constraints.txt anew
 	$(BIN)/pip install --quiet uv

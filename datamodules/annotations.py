@@ -23,6 +23,8 @@ from datamodules.labels import VOID, file_stamp
 FORMAT = 1
 BAD_ENTRIES_LIMIT = 0.01
 """Share of an annotation file's entries that may be unusable."""
+_FAR_OUTSIDE = 100
+"""Picture sizes."""
 
 
 @dataclass
@@ -44,7 +46,7 @@ def read_annotations(path: Path, cache: Path) -> Annotations:
     Raises:
         ValueError: for a damaged file, an id that stands for two pictures, and too many unusable entries.
     """
-    directory = _prepare(path, cache, _convert_pictures)
+    directory = convert_once(path, cache, _convert_pictures)
     with np.load(directory / "pictures.npz") as arrays:
         found = {name: arrays[name] for name in arrays.files}
     texts = json.loads((directory / "texts.json").read_text())
@@ -104,13 +106,14 @@ class InstanceMaps:
 
 def read_instance_maps(path: Path, cache: Path) -> tuple[InstanceMaps, list[tuple[str, str]]]:
     """The label maps of all pictures of an annotation file, in the order of `read_annotations`, and the instances that were skipped."""
-    directory = _prepare(path, cache, _convert_instances)
+    directory = convert_once(path, cache, _convert_instances)
     rows = np.arange(len(np.load(directory / "sizes.npy", mmap_mode="r")))
     skipped = [(what, why) for what, why in json.loads((directory / "texts.json").read_text())["skipped"]]
     return InstanceMaps(path, directory, rows), skipped
 
 
-def _prepare(path: Path, cache: Path, convert: Callable[[Path, Path], None]) -> Path:
+def convert_once(path: Path, cache: Path, convert: Callable[[Path, Path], None]) -> Path:
+    """The directory of the cache with what `convert` has made of an annotation file; it is called in a process of its own."""
     digest = hashlib.sha256(f"{FORMAT}/{convert.__name__}/{path.resolve()}/{file_stamp(path)}".encode()).hexdigest()[:16]
     directory = cache / "annotations" / digest
 
@@ -248,6 +251,10 @@ def _encode(segmentation: Any, height: int, width: int) -> bytes:
     if isinstance(segmentation, list):
         if not all(isinstance(polygon, list) and all(map(_is_number, polygon)) for polygon in segmentation):
             raise ValueError("its polygons are no lists of numbers")
+        reach = _FAR_OUTSIDE * max(height, width)
+        if any(abs(value) > reach for polygon in segmentation for value in polygon):
+            # pycocotools walks along every edge, and crashes on the longest
+            raise ValueError("its polygons lead far outside the picture")
         polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
         if not polygons:
             raise ValueError("has no polygon of three corners or more")
@@ -256,7 +263,7 @@ def _encode(segmentation: Any, height: int, width: int) -> bytes:
         size = segmentation.get("size") if isinstance(segmentation, dict) else None
         raise ValueError(f"its run-length code has the size {size}, the picture [{height}, {width}]")
     counts = segmentation.get("counts")
-    if not isinstance(counts, str) and not (isinstance(counts, list) and all(map(_is_number, counts))):
+    if not isinstance(counts, str) and not (isinstance(counts, list) and all(isinstance(count, int) and count >= 0 for count in counts)):
         raise ValueError("its run-length code has no counts")
     if isinstance(counts, str):
         code = counts.encode()

@@ -125,7 +125,7 @@ class PictureDataModule(LightningDataModule):
         what = f"{self.prefix}{split}"
         pictures = self._pictures(split)
         if not len(pictures):
-            raise ValueError(f"data.root={config.root}: the {split} split has no pictures")
+            raise ValueError(f"data.root={config.root}: the {split} split has no pictures; choose another data.val_fraction or data.root")
         prepared = prepare(pictures, Form(config.image_size, config.resize, config.label_maps, config.cache), config, what)
         self._refuse_many_bad(prepared, split)
         colourful = prepared.color_ranges >= config.min_color_range

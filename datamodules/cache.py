@@ -15,12 +15,14 @@ import os
 import shutil
 import sys
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -54,7 +56,9 @@ _COLUMNS = {
 """What a shard's table holds of each picture; the last three are its `Facts`."""
 _NOTHING = np.zeros((8, 8, 3), dtype=np.uint8)
 """Stands for a picture that could not be read."""
-_SHARD_PICTURES = 256
+_SHARD_PICTURES = 1024
+_OPEN_SHARDS = 256
+"""Maps that a process holds: each takes a file descriptor, of which many systems allow 1024."""
 _IN_THIS_PROCESS = 64
 """So few pictures are prepared without starting other processes."""
 _USUAL_ASPECT = 1.45
@@ -151,10 +155,14 @@ class Prepared:
 class _MapsOnDemand:
     def __init__(self, shards: Sequence[Path]) -> None:
         self.shards = shards
-        self.maps: dict[int, np.ndarray] = {}
+        self.maps: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def __getitem__(self, number: int) -> np.ndarray:
-        if number not in self.maps:
+        if number in self.maps:
+            self.maps.move_to_end(number)
+        else:
+            if len(self.maps) == _OPEN_SHARDS:
+                self.maps.popitem(last=False)
             # a plain view: slicing a np.memmap itself is slow
             self.maps[number] = np.asarray(np.memmap(self.shards[number].with_suffix(".pixels"), dtype=np.uint8, mode="r"))
         return self.maps[number]
@@ -188,9 +196,16 @@ def prepare(pictures: Pictures, form: Form, config: DataConfig, what: str) -> Pr
             prepared = _open(directory, pictures, form, keys, present)
             missing = np.flatnonzero(present & (prepared._shard < 0))
             if len(missing):
+                for left in (*directory.glob("*.aside"), *(path for path in directory.glob("*.pixels") if not _table(path).exists())):
+                    # by a build that was killed
+                    left.unlink()
                 (directory / "settings.json").write_text(json.dumps(settings, indent=2))
                 _build(directory, pictures, keys, missing, form, what)
     return _open(directory, pictures, form, keys, present)
+
+
+def _table(pixels: Path) -> Path:
+    return pixels.with_suffix(".safetensors")
 
 
 def _stamp(pictures: Pictures, index: int) -> str:
@@ -217,7 +232,8 @@ def _only_one_builds(directory: Path) -> Iterator[None]:
 def _open(directory: Path, pictures: Pictures, form: Form, keys: np.ndarray, present: np.ndarray) -> Prepared:
     tables = sorted(directory.glob("*.safetensors"))
     if form.keep_pixels:
-        tables = [path for path in tables if path.with_suffix(".pixels").is_file()]
+        # of a shard whose pixels are gone or cut off, the pictures are prepared anew
+        tables = [path for path in tables if _has_its_pixels(path, form)]
     columns: dict[str, list[np.ndarray]] = {
         name: [np.zeros((0, 192) if name == "thumbnail" else 0, dtype)] for name, dtype in _COLUMNS.items()
     }
@@ -266,6 +282,13 @@ def _open(directory: Path, pictures: Pictures, form: Form, keys: np.ndarray, pre
     )
 
 
+def _has_its_pixels(table_path: Path, form: Form) -> bool:
+    pixels = table_path.with_suffix(".pixels")
+    with safe_open(table_path, framework="numpy") as table:
+        sizes = table.get_tensor("height").astype(np.int64) * table.get_tensor("width") * table.get_tensor("good")
+    return pixels.is_file() and pixels.stat().st_size == int(sizes.sum()) * form.bytes_per_pixel
+
+
 def _build(directory: Path, pictures: Pictures, keys: np.ndarray, missing: np.ndarray, form: Form, what: str) -> None:
     workers = min(os.cpu_count() or 1, 16)
     expected = (
@@ -278,7 +301,7 @@ def _build(directory: Path, pictures: Pictures, keys: np.ndarray, missing: np.nd
         log.info("%s: preparing %d pictures in %s (about %s)", what, len(missing), directory, readable_size(expected))
     else:
         log.info("%s: reading %d pictures once, for their palettes (kept in %s)", what, len(missing), directory)
-    shards = math.ceil(len(missing) / min(_SHARD_PICTURES, math.ceil(len(missing) / workers)))
+    shards = math.ceil(len(missing) / min(_SHARD_PICTURES, math.ceil(len(missing) / (4 * workers))))
     parts = np.array_split(missing, shards)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task(what, total=len(missing))
@@ -333,16 +356,27 @@ def _build_shard(directory: Path, pictures: Pictures, keys: np.ndarray, rows: np
                     file.write(pixels.tobytes())
                     if labels is not None:
                         file.write(labels.tobytes())
+            _to_disk(file)
+        if not columns["key"]:
+            return len(rows)
         if form.keep_pixels:
             aside.replace(name.with_suffix(".pixels"))
         table = {column: np.array(values, dtype=dtype) for (column, dtype), values in zip(_COLUMNS.items(), columns.values(), strict=True)}
-        aside.write_bytes(save(table, metadata={"problems": json.dumps(problems)}))
+        with aside.open("wb") as file:
+            file.write(save(table, metadata={"problems": json.dumps(problems)}))
+            _to_disk(file)
         aside.replace(name.with_suffix(".safetensors"))
     finally:
         aside.unlink(missing_ok=True)
         if not name.with_suffix(".safetensors").exists():
             name.with_suffix(".pixels").unlink(missing_ok=True)
     return len(rows)
+
+
+def _to_disk(file: BinaryIO) -> None:
+    """So that after a loss of power no name stands for contents that never came."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _read(pictures: Pictures, index: int, form: Form) -> tuple[np.ndarray, np.ndarray | None]:

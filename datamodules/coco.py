@@ -1,18 +1,16 @@
 """COCO 2017: pictures chosen by category, through pycocotools."""
 
 import json
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
 
 from datamodules.annotations import Annotations, read_annotations, read_instance_maps
 from datamodules.base import PictureDataModule
 from datamodules.cache_directory import cache_directory
 from datamodules.config import CocoConfig
-from datamodules.labels import VOID, LabelFiles, LabelMaps, file_stamp
+from datamodules.labels import LabelFiles, LabelMaps
+from datamodules.panoptic import read_panoptic_maps
 from datamodules.pictures import Pictures
 from stylecolor.errors import did_you_mean
 
@@ -36,7 +34,7 @@ class CocoDataModule(PictureDataModule):
         """See `PictureDataModule`; those of stuff and panoptic maps are in annotation files of their own, which need not be there."""
         kind = self.config.label_maps
         if kind == "instances":
-            annotations = read_annotations(self._annotation_file("val"), cache_directory(self.config.cache_dir))
+            annotations = read_annotations(self._annotation_file("train"), cache_directory(self.config.cache_dir))
             return dict(zip(annotations.category_ids, annotations.category_names, strict=True))
         path = self.root / "annotations" / f"{kind}_val2017.json"
         if kind == "none" or not path.is_file():
@@ -99,43 +97,4 @@ class CocoDataModule(PictureDataModule):
         paths = np.array([str(directory.relative_to(self.root) / Path(name).with_suffix(".png")) for name in annotations.file_names])
         if kind == "stuff":
             return LabelFiles(self.root, paths, void=(0,)), []
-        return PanopticFiles(
-            self.root, paths, _panoptic_categories(directory.with_suffix(".json")), file_stamp(directory.with_suffix(".json"))
-        ), []
-
-
-def _panoptic_categories(path: Path) -> dict[str, dict[int, int]]:
-    """The category of each segment of each PNG file."""
-    try:
-        annotations = json.loads(path.read_bytes())["annotations"]
-        return {item["file_name"]: {segment["id"]: segment["category_id"] for segment in item["segments_info"]} for item in annotations}
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is missing or no panoptic annotation file ({error!r})") from error
-
-
-@dataclass
-class PanopticFiles:
-    """COCO's panoptic PNGs, whose colours are segment numbers (red + 256 green + 65536 blue); 0 is void."""
-
-    root: Path
-    paths: np.ndarray
-    categories: dict[str, dict[int, int]]
-    json_stamp: str
-
-    def __getitem__(self, chosen: np.ndarray) -> "PanopticFiles":
-        return replace(self, paths=self.paths[chosen])
-
-    def stamp(self, index: int) -> str:
-        """See `LabelMaps`."""
-        return f"{self.json_stamp}/{file_stamp(self.root / str(self.paths[index]))}"
-
-    def read(self, index: int) -> UInt8[np.ndarray, "height width"]:
-        """See `LabelMaps`."""
-        path = self.root / str(self.paths[index])
-        with Image.open(path) as picture:
-            if picture.mode != "RGB":
-                raise ValueError(f"label map {path} has mode {picture.mode}, not the colours of a panoptic map")
-            segments = np.asarray(picture).astype(np.int64) @ np.array([1, 256, 65536])
-        known = self.categories.get(path.name, {})
-        numbers, places = np.unique(segments, return_inverse=True)
-        return np.array([known.get(int(number), VOID) for number in numbers], dtype=np.uint8)[places.reshape(segments.shape)]
+        return read_panoptic_maps(directory.with_suffix(".json"), self.root, paths, cache), []

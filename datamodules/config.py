@@ -188,6 +188,9 @@ class MixConfig(DataConfig):
             for setting in source:
                 if setting not in valid:
                     raise ValueError(f"data.sources: {name} has no setting {setting}{did_you_mean(str(setting), valid)}")
+            for item in fields(SOURCES[name]):
+                if item.name in source:
+                    _check_type(name, item.name, source[item.name], str(item.type))
             fixed = {"image_size", "batch_size", "num_workers"} & set(source)
             if fixed:
                 raise ValueError(f"data.sources: {', '.join(sorted(fixed))} must be the same for all sources; set data.{min(fixed)}")
@@ -203,6 +206,15 @@ class MixConfig(DataConfig):
             raise ValueError("data.sources: data=mix needs data.sources=[{name: coco, root: DIR}, {name: folder, root: DIR}]")
         for source in self.source_configs():
             source.check_root()
+
+
+def _check_type(source: str, setting: str, value: Any, declared: str) -> None:
+    """What OmegaConf checks of settings that are no part of a list."""
+    kinds = {"str": (str,), "str | None": (str, type(None)), "int": (int,), "float": (int, float), "bool": (bool,)}
+    kinds["float | None"] = (int, float, type(None))
+    expected = kinds.get(declared.removeprefix("<class '").removesuffix("'>"))
+    if expected is not None and (not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected)):
+        raise ValueError(f"data.sources: {setting} of {source} must be {declared.replace('None', 'null')}, got {value!r}")
 
 
 SOURCES: dict[str, type[DataConfig]] = {

@@ -65,9 +65,10 @@ class LabelFiles:
 
 
 def file_stamp(path: Path) -> str:
-    """Size and time of a file, by which a change is noticed; empty when there is none."""
+    """Size and time of a file, by which a change is noticed; empty when there is none that can be looked at."""
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except (OSError, ValueError):
+        # ValueError: a name that no file can have
         return ""
     return f"{status.st_size}:{status.st_mtime_ns}"

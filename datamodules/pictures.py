@@ -1,6 +1,8 @@
 """A list of picture files, and reading one of them: decode, orient, resize. No Lab and no float here."""
 
 import math
+import struct
+import zlib
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +15,17 @@ from scipy.sparse import csr_array
 
 from datamodules.labels import LabelMaps
 
-READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+READ_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 """What a missing, truncated, damaged or absurdly large picture raises."""
 MAX_ASPECT = 4
 """Of a picture whose longer side is more times its shorter one, the middle is taken."""

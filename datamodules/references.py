@@ -31,6 +31,8 @@ _SPARE_NEIGHBOURS = 32
 """Found beyond those wanted, since some are of the target's own group."""
 _PALETTE_KINDS = ("palette", "palette_top_k", "unrelated")
 _CHUNK = 4096
+_ALIKE = 32
+"""Pictures that each one is compared with as its near-duplicates."""
 _ROWS_AT_ONCE = 128
 
 log = logging.getLogger(__name__)
@@ -125,7 +127,7 @@ class References:
 def _digest(prepared: Prepared) -> str:
     digest = hashlib.sha256(f"{FORMAT}/{NEAR_DUPLICATE_DISTANCE}/{prepared.form}".encode())
     digest.update(prepared.keys.tobytes())
-    digest.update("\n".join(prepared.pictures.groups).encode())
+    digest.update("\n".join(prepared.pictures.groups).encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
 
@@ -143,11 +145,20 @@ def _groups(prepared: Prepared) -> Int64[np.ndarray, " pictures"]:
 
 
 def find_near_duplicates(thumbnails: UInt8[np.ndarray, "pictures values"]) -> Int64[np.ndarray, "pairs 2"]:
-    """All pairs of pictures whose thumbnails are nearly the same."""
+    """Pairs of pictures whose thumbnails are nearly the same: of each picture, its nearest ones, so that many alike do not make a pair each
+    with each. Over other pictures they are connected all the same."""
+    if not len(thumbnails):
+        return np.zeros((0, 2), dtype=np.int64)
     half = THUMBNAIL_SIZE // 2
     # the differences of a thumbnail's quarters are no larger than its own: they find the candidates
     quarters = thumbnails.reshape(-1, 3, 2, half, 2, half).mean(axis=(3, 5), dtype=np.float32).reshape(len(thumbnails), 12)
-    pairs = KDTree(quarters).query_pairs(NEAR_DUPLICATE_DISTANCE * 12, p=1, output_type="ndarray")
+    tree = KDTree(quarters)
+    parts = np.array_split(quarters, 1 + len(quarters) // _CHUNK)
+    reach = NEAR_DUPLICATE_DISTANCE * 12
+    nearest = np.concatenate([tree.query(part, k=_ALIKE + 1, p=1, distance_upper_bound=reach)[1] for part in parts])
+    rows, columns = np.nonzero(nearest < len(thumbnails))
+    pairs = np.unique(np.sort(np.stack((rows, nearest[rows, columns]), axis=1), axis=1), axis=0)
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
     kept = [
         part[near_duplicates(thumbnails[part[:, 0]], thumbnails[part[:, 1]])] for part in np.array_split(pairs, 1 + len(pairs) // _CHUNK)
     ]

@@ -27,6 +27,12 @@ class EpochOrder:
     weights: Sequence[float] | None
     seed: int
 
+    def __post_init__(self) -> None:
+        if self.weights is not None and not all(self._taken()):
+            raise ValueError(
+                f"data.weights={self.weights}: of {list(self.sizes)} pictures, an epoch would take {self._taken()}; use others"
+            )
+
     def _taken(self) -> list[int]:
         if self.weights is None:
             return list(self.sizes)

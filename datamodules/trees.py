@@ -8,19 +8,23 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 
 def find_pictures(directory: Path) -> list[str]:
-    """Paths of all pictures below a directory, relative to it, sorted; hidden files and directories are not looked at."""
-    return sorted(_walk(directory, ""))
+    """Paths of all pictures below a directory, relative to it, sorted; links are followed, hidden files and directories not looked at."""
+    return sorted(_walk(directory, "", ()))
 
 
-def _walk(directory: Path, prefix: str) -> Iterator[str]:
+def _walk(directory: Path, prefix: str, above: tuple[str, ...]) -> Iterator[str]:
+    here = os.path.realpath(directory)
+    if here in above:
+        # a link in a circle
+        return
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            # a link to a directory could lead out of the data set, or in a circle
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
-            elif entry.name.lower().endswith(EXTENSIONS) and entry.is_file():
+            if entry.is_dir():
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
+            elif entry.name.lower().endswith(EXTENSIONS):
+                # links that lead nowhere too, so that they are counted
                 yield prefix + entry.name
 
 

@@ -18,7 +18,7 @@ _KEY_BITS = 62
 
 def make_key(*parts: object) -> int:
     """A non-negative 62-bit key from anything that prints the same every time, such as (seed, epoch, picture id)."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(errors="surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - _KEY_BITS)
 
 

@@ -6,7 +6,7 @@ Besides the entry points this is the only module that knows Hydra and OmegaConf.
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from functools import cache
@@ -131,7 +131,9 @@ def expand_resume(arguments: list[str]) -> list[str]:
             raise ValueError(
                 f"resume={resume}: is a run of {group}={choices[group]}, cannot go on with {group}={given[group]}; leave it out"
             )
-    unchanged = dict(_leaves(saved))
+    groups = {group: GROUPS[group].get(saved[group]["name"]) for group in ("stage", "data", "logger")} | {"trainer": TrainerConfig}
+    settings_of = {name for group, config in groups.items() if config is not None for name in _setting_names(config(), f"{group}.")}
+    unchanged = dict(_leaves(saved, settings_of))
     for name, value in given.items():
         # the processes that Lightning starts are given the expanded settings again
         if name == "experiment" or (name.startswith("stage.") and not _is_same(value, unchanged.get(name))):
@@ -139,7 +141,9 @@ def expand_resume(arguments: list[str]) -> list[str]:
     if given.get("logger", choices["logger"]) != choices["logger"]:
         del saved["logger"]
     choices = {group: choice for group, choice in choices.items() if group not in given}
-    leaves = {key: value for key, value in _leaves(saved) if key != "resume" and not key.endswith(".name") and key not in given}
+    leaves = {
+        key: value for key, value in _leaves(saved, settings_of) if key != "resume" and not key.endswith(".name") and key not in given
+    }
     changes = [argument for argument in arguments if _split(argument)[0] != "resume"]
     settings = [f"{group}={choice}" for group, choice in choices.items()]
     settings += [f"{key}={_quote(value)}" for key, value in {**leaves, "resume": resume}.items()]
@@ -160,10 +164,11 @@ def _split(override: str) -> tuple[str, str]:
     return key.lstrip("+"), value
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(values: dict[str, Any], settings: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, value) of all settings; those that are dictionaries themselves stay whole."""
     for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+        if isinstance(value, dict) and f"{prefix}{key}" not in settings:
+            yield from _leaves(value, settings, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -176,6 +181,8 @@ def _quote(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return f"[{','.join(map(_quote, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}: {_quote(item)}' for key, item in value.items())}}}"
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return str(value)

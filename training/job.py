@@ -91,7 +91,7 @@ def _log_to(path: Path) -> None:
         root.removeHandler(handler)
         handler.close()
     root.setLevel(logging.INFO)
-    file = logging.FileHandler(path)
+    file = logging.FileHandler(path, errors="backslashreplace")
     file.setFormatter(logging.Formatter(f"%(asctime)s [{global_rank()}] %(levelname)s %(name)s: %(message)s"))
     root.addHandler(file)
     if global_rank() == 0:
@@ -242,7 +242,7 @@ def _list_skipped(data: PictureDataModule, directory: Path) -> None:
     if not data.skipped:
         return
     path = directory / SKIPPED_FILE
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", errors="surrogateescape") as file:
         rows = csv.writer(file)
         rows.writerow(("split", "name", "reason"))
         rows.writerows((split, name, reason) for (split, name), reason in sorted(data.skipped.items()))

@@ -13,14 +13,16 @@ def test_all_pictures_are_found_however_deep(tmp_path: Path) -> None:
     assert find_pictures(make_folder(tmp_path)) == sorted(FOLDER_FILES)
 
 
-def test_links_to_directories_are_not_followed(tmp_path: Path) -> None:
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "data")
     make_folder(tmp_path / "elsewhere")
     (root / "circle").symlink_to(root)
     (root / "out").symlink_to(tmp_path / "elsewhere")
     (root / "linked.jpg").symlink_to(root / "a.jpg")
     (root / "broken.jpg").symlink_to(root / "nothing.jpg")
-    assert find_pictures(root) == sorted((*FOLDER_FILES, "linked.jpg"))
+    outside = [f"out/{name}" for name in FOLDER_FILES]
+    # a link that leads nowhere is listed, so that it is counted as missing
+    assert find_pictures(root) == sorted((*FOLDER_FILES, *outside, "linked.jpg", "broken.jpg"))
 
 
 def test_splits_are_directories_if_train_and_val_are_there(tmp_path: Path) -> None:

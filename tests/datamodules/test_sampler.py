@@ -130,3 +130,8 @@ def test_weighted_epochs_take_other_pictures_each_time_in_mixed_order() -> None:
     assert not np.array_equal(order.of(0), order.of(1))
     assert not np.array_equal(order.of(0), EpochOrder([4, 40], [1, 1], 1).of(0))
     assert np.array_equal(order.of(0), EpochOrder([4, 40], [1, 1], 0).of(0))
+
+
+def test_a_share_that_comes_to_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"data\.weights=\[0\.98, 0\.02\]: .*\[12, 0\]"):
+        EpochOrder([12, 12], [0.98, 0.02], seed=0)

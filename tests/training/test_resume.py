@@ -52,6 +52,17 @@ def test_random_references_are_the_same_after_resuming(references: str, tmp_path
     assert_equal_runs(tmp_path / "whole", tmp_path / "parts", "colorizer")
 
 
+@pytest.mark.parametrize("mix", [False, True])
+def test_settings_with_braces_are_the_same_after_resuming(mix: bool, tmp_path: Path) -> None:
+    sources = "[{name: sample, label_maps: none},{name: sample, val_fraction: 0.3}]"
+    data = ["data=mix", f"data.sources={sources}", "data.weights=[0.7,0.3]"] if mix else []
+    arguments = ["data.references={palette: 0.7, self: 0.3}", *data, *RUN]
+    run_main(tmp_path, *tiny("colorizer", "trainer.max_steps=6"), *arguments, "hydra.run.dir=whole")
+    run_main(tmp_path, *tiny("colorizer", "trainer.max_steps=4"), *arguments, "hydra.run.dir=parts")
+    run_main(tmp_path, "resume=parts", "trainer.max_steps=6")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts", "colorizer")
+
+
 @pytest.mark.parametrize("stop", [2, 5, 7])
 def test_resumes_bit_for_bit_with_accumulated_gradients(stop: int, tmp_path: Path) -> None:
     """Five optimiser steps an epoch of ten batches."""
