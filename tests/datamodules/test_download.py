@@ -468,7 +468,7 @@ def test_a_damaged_archive_is_deleted_and_good_pictures_are_kept(
 
 @pytest.mark.parametrize(
     "name",
-    ["../evil.png", "/tmp/evil.png", "x/CamVid/train/../../../../evil.png", "CamVid/train/..\\..\\..\\evil.png", "C:\\evil.png"],
+    ["../evil.png", "/evil.png", "x/CamVid/train/../../../../evil.png", "CamVid/train/..\\..\\..\\evil.png", "C:\\evil.png"],
 )
 def test_an_archive_whose_members_lead_out_is_refused(camvid: Server, tmp_path: Path, name: str) -> None:
     camvid.files[CAMVID] = Served(zipped({"CamVid/train/1.png": b"good", name: b"evil"}))
