@@ -300,8 +300,7 @@ def test_jpegs_decoded_at_a_smaller_size_look_like_whole_ones(tmp_path: Path, wi
     picture.save(tmp_path / "picture.png")
     expected, _ = read_picture(tmp_path / "picture.png", 32, resize)
     assert found.shape == expected.shape
-    # the decoder rounds the sides of what it makes up to whole pixels
-    assert np.abs(found.astype(float) - expected).mean() < 3
+    assert np.abs(found.astype(float) - expected).mean() < 1.5, "shifted: the decoder rounds the sides of what it makes up"
 
 
 def test_small_pictures_are_enlarged(tmp_path: Path) -> None:
