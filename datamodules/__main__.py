@@ -1,33 +1,13 @@
 """The data sets on the command line: `python -m datamodules --help`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import typer.core
 
 from datamodules.archives import CAMVID_URL, COCO_URL, Source, download_camvid, download_coco
 from datamodules.download import Outcome
-
-
-class OneLineErrors(typer.core.TyperGroup):
-    """Ends every mistake of the user, in any command, in one line and exit status 1, and Ctrl-C in 130."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command.
-
-        Raises:
-            typer.Exit: with the status.
-        """
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            typer.echo("interrupted: what is there is kept, and the same command goes on", err=True)
-            raise typer.Exit(130) from None
-        except (ValueError, OSError) as error:
-            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(1) from error
-
+from stylecolor.command_line import OneLineErrors
 
 app = typer.Typer(
     cls=OneLineErrors,

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import rich.progress
 
-from datamodules.download import Outcome, console, fetch_file, fetch_pictures, hide_progress
+from datamodules.download import Outcome, fetch_pictures
+from stylecolor.download import console, fetch_file, hide_progress, is_address
 from stylecolor.errors import check_choice, did_you_mean
 
 # their https has the certificate of another name; the checksums make up for it
@@ -54,7 +55,7 @@ def check_url(setting: str, url: str) -> None:
     Raises:
         ValueError: naming the setting and the address.
     """
-    if re.match(r"https?://[^/\s?#\[\]]+", url) is None:
+    if not is_address(url):
         raise ValueError(f"{setting}={url}: is no address; it begins with http:// or https:// and a host")
 
 

@@ -33,12 +33,13 @@ from rich.progress import Progress
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from datamodules.cache_directory import cache_directory, explain_cache_errors
+from datamodules.cache_directory import explain_cache_errors
 from datamodules.config import DataConfig
 from datamodules.facts import measure
 from datamodules.labels import file_stamp
 from datamodules.pictures import READ_ERRORS, Pictures, read_picture
 from datamodules.workers import start_worker
+from stylecolor.cache_directory import cache_directory
 from stylecolor.palette import DESCRIPTOR_SIZE
 from stylecolor.randomness import make_key
 

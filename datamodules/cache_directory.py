@@ -1,17 +1,10 @@
-"""Where prepared data is kept, and how it gets there: whole or not at all."""
+"""How prepared data gets into the cache: whole or not at all."""
 
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import platformdirs
-
-
-def cache_directory(setting: str | None = None) -> Path:
-    """Where prepared data is kept: `data.cache_dir`, or `STYLECOLOR_CACHE`, or the platform's cache directory."""
-    return Path(setting or os.environ.get("STYLECOLOR_CACHE") or platformdirs.user_cache_dir("stylecolor"))
 
 
 @contextmanager

@@ -7,11 +7,11 @@ import numpy as np
 
 from datamodules.annotations import Annotations, read_annotations, read_instance_maps
 from datamodules.base import PictureDataModule
-from datamodules.cache_directory import cache_directory
 from datamodules.config import CocoConfig
 from datamodules.labels import LabelFiles, LabelMaps
 from datamodules.panoptic import read_panoptic_maps
 from datamodules.pictures import Pictures
+from stylecolor.cache_directory import cache_directory
 from stylecolor.errors import did_you_mean
 
 

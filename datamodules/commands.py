@@ -30,8 +30,8 @@ def prepare_command(overrides: Sequence[str]) -> None:
     module = _prepared_module(overrides)
     # these seconds of imports are spent only once the settings are known to be good
     from datamodules.cache import readable_size
-    from datamodules.cache_directory import cache_directory
     from datamodules.survey import cache_directories
+    from stylecolor.cache_directory import cache_directory
 
     console = _console()
     _print_splits(console, module)

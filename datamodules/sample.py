@@ -13,8 +13,9 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from datamodules.cache_directory import cache_directory, explain_cache_errors
+from datamodules.cache_directory import explain_cache_errors
 from datamodules.coco import CocoDataModule
+from stylecolor.cache_directory import cache_directory
 from stylecolor.randomness import make_key
 
 VERSION = 1

@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from stylecolor.weights import load_vgg19_state
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from stylecolor.choices import PADDINGS
+from stylecolor.errors import check_choice
+from stylecolor.weight_layouts import GRAY_MEAN, GRAY_STD, IMAGENET_MEAN, IMAGENET_STD, gray_encoder_state, load_encoder_state
 
 # torchvision's `vgg19().features`: the channels of each convolution, "pool" for each pooling. Every convolution is followed by a ReLU,
 # so that convolutions stand at the indices 0, 2, 5, 7, 10, ... of the Sequential, as in every published weight file.
@@ -49,11 +48,18 @@ class VGG19Encoder(nn.Module):
     The state dict has torchvision's layout (`features.0.weight` ...), so ImageNet files load directly.
 
     Args:
-        weights: `imagenet` (torchvision's IMAGENET1K_V1, fetched once), the path of a `.pth` or `.safetensors` file in its layout,
-            `random` (He-normal, fan-out, fixed seed), or `empty` for a network whose weights come from a checkpoint next.
+        weights: `imagenet` (torchvision's IMAGENET1K_V1, fetched once), the path of a `.pth` or `.safetensors` file in its layout or in
+            that of the paper's authors (see `weight_layouts.load_encoder_state`), `random` (He-normal, fan-out, fixed seed), or `empty`
+            for a network whose weights come from a checkpoint next.
         width: multiplies every channel count; weights that were made for another width are refused.
         depth: 4 for the transfer sub-net, 5 for the perceptual loss.
         pooling: `average`, as style transfer prefers (Gatys et al., CVPR 2016, section 2), or `max`, the network as it was trained.
+        padding: `zeros`, the network as it was trained, or `reflect`, as the paper's authors have it.
+        channels_in: 3, or 1 for an encoder of grey pictures (the paper's "gray VGG"). Its first kernels are the colour ones summed, so that
+            it gives what the colour encoder gives for three equal channels (with zero padding not quite at the border), or come from a file
+            whose first convolution has one input channel.
+        mirror: of published weights, see `published_weights.obtain`.
+        setting: the name of the setting that holds `weights`, for errors.
 
     Raises:
         ValueError: for weights that cannot be had or do not fit, with the remedy.
@@ -62,37 +68,61 @@ class VGG19Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, weights: str = "imagenet", width: float = 1.0, depth: int = 4, pooling: str = "average") -> None:
+    def __init__(
+        self,
+        weights: str = "imagenet",
+        width: float = 1.0,
+        depth: int = 4,
+        pooling: str = "average",
+        padding: str = "zeros",
+        channels_in: int = 3,
+        mirror: str | None = None,
+        setting: str = "stage.encoder.weights",
+    ) -> None:
         super().__init__()
         if pooling not in ("average", "max"):
             raise ValueError(f"VGG19Encoder: pooling={pooling!r} is not one of average, max")
+        check_choice("stage.encoder.padding", padding, PADDINGS)
+        if channels_in not in (1, 3):
+            raise ValueError(f"VGG19Encoder: channels_in={channels_in} is neither 3 (colour) nor 1 (grey)")
         self.width = width
         self.depth = depth
-        self.features = nn.Sequential(*_layers(width, depth, pooling))
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.padding = padding
+        self.channels_in = channels_in
+        self.features = nn.Sequential(*_layers(width, depth, pooling, padding, channels_in))
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels_in == 3 else ((GRAY_MEAN,), (GRAY_STD,))
+        self.register_buffer("mean", torch.tensor(mean).view(1, channels_in, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, channels_in, 1, 1), persistent=False)
         if weights == "random":
             self._initialise_randomly()
         elif weights != "empty":
-            self.load_state_dict(load_vgg19_state(weights, self.state_dict(), width))
+            state = load_encoder_state(
+                weights, self.state_dict(), width=width, padding=padding, channels_in=channels_in, setting=setting, mirror=mirror
+            )
+            self.load_state_dict(state)
         self.requires_grad_(False)
         self.eval()
 
     def _initialise_randomly(self) -> None:
         generator = torch.Generator().manual_seed(RANDOM_WEIGHTS_SEED)
-        for module in self.features:
-            if isinstance(module, nn.Conv2d):
-                fan_out = module.out_channels * math.prod(module.kernel_size)
-                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out), generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        state = {}
+        for name, tensor in self.state_dict().items():
+            if tensor.ndim == 1:
+                state[name] = torch.zeros_like(tensor)
+            else:
+                fan_out = tensor.shape[0] * math.prod(tensor.shape[2:])
+                # a grey encoder draws the colour one's kernels, so that both are the same network
+                channels_in = 3 if name == "features.0.weight" else tensor.shape[1]
+                weight = tensor.new_empty(tensor.shape[0], channels_in, *tensor.shape[2:])
+                state[name] = nn.init.normal_(weight, std=math.sqrt(2 / fan_out), generator=generator)
+        self.load_state_dict(gray_encoder_state(state) if self.channels_in == 1 else state)
 
     def train(self, mode: bool = True) -> "VGG19Encoder":
         """Stay in eval mode: the encoder is frozen."""
         return super().train(False)
 
-    def normalize(self, rgb: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
-        """Subtract ImageNet's mean from sRGB in [0, 1] and divide by its standard deviation."""
+    def normalize(self, rgb: Float[Tensor, "batch channels_in height width"]) -> Float[Tensor, "batch channels_in height width"]:
+        """Subtract ImageNet's mean from sRGB (or grey) in [0, 1] and divide by its standard deviation."""
         return (rgb - self.mean) / self.std
 
     def run_slice(self, index: int, features: Tensor) -> SliceOutput:
@@ -108,8 +138,8 @@ class VGG19Encoder(nn.Module):
                 pooled = features
         return SliceOutput(features, before_pool, pooled)
 
-    def forward(self, rgb: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch channels height width"]]:
-        """relu1_1 ... relu{depth}_1 of sRGB pictures in [0, 1]."""
+    def forward(self, rgb: Float[Tensor, "batch channels_in height width"]) -> list[Float[Tensor, "batch channels _ _"]]:
+        """relu1_1 ... relu{depth}_1 of sRGB (or grey) pictures in [0, 1]."""
         features = self.normalize(rgb)
         outputs = []
         for index in range(self.depth):
@@ -118,8 +148,7 @@ class VGG19Encoder(nn.Module):
         return outputs
 
 
-def _layers(width: float, depth: int, pooling: str) -> Iterator[nn.Module]:
-    channels_in = 3
+def _layers(width: float, depth: int, pooling: str, padding: str, channels_in: int) -> Iterator[nn.Module]:
     count = 0
     for entry in VGG19_LAYOUT:
         if count == SLICE_ENDS[depth - 1]:
@@ -130,7 +159,7 @@ def _layers(width: float, depth: int, pooling: str) -> Iterator[nn.Module]:
         else:
             channels = scale_channels(entry, width)
             # weights follow from elsewhere: no random number is drawn for them
-            yield nn.utils.skip_init(nn.Conv2d, channels_in, channels, kernel_size=3, padding=1)
+            yield nn.utils.skip_init(nn.Conv2d, channels_in, channels, kernel_size=3, padding=1, padding_mode=padding)
             yield nn.ReLU()
             channels_in = channels
             count += 2

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from datamodules import cache
-from datamodules.cache import Form, Prepared, cache_directory, prepare
+from datamodules.cache import Form, Prepared, prepare
 from datamodules.config import DataConfig
 from datamodules.facts import measure
 from datamodules.labels import LabelFiles
@@ -83,15 +83,6 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(cache, "read_picture", spy)
     return seen
-
-
-def test_the_cache_is_where_the_setting_or_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("STYLECOLOR_CACHE", str(tmp_path / "here"))
-    assert cache_directory() == tmp_path / "here"
-    assert cache_directory("there") == Path("there")
-    monkeypatch.delenv("STYLECOLOR_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_directory().name == "stylecolor"
 
 
 # --- what it holds ---

@@ -17,8 +17,10 @@ from pycocotools.coco import COCO
 from typer.testing import CliRunner, Result
 
 from datamodules import archives
-from datamodules import download as http
+from datamodules import download as pictures
 from datamodules.__main__ import app
+from stylecolor import download as files
+from stylecolor.download import Retries
 from tests.data import make_coco
 from tests.server import Served, Server
 
@@ -88,8 +90,13 @@ def camvid(server: Server, camvid_archive: bytes) -> Server:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that would have been waited."""
     waits: list[float] = []
-    monkeypatch.setattr(http, "RETRIES", http.Retries(attempts=4, wait=waits.append))
+    set_retries(monkeypatch, attempts=4, wait=waits.append)
     return waits
+
+
+def set_retries(monkeypatch: pytest.MonkeyPatch, attempts: int, wait: Callable[[float], object]) -> None:
+    for module in (pictures, files):
+        monkeypatch.setattr(module, "RETRIES", Retries(attempts=attempts, wait=wait))
 
 
 def publish_checksums(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +130,7 @@ def assert_error(result: Result, *parts: str) -> None:
 
 
 def set_attempts(monkeypatch: pytest.MonkeyPatch, attempts: int) -> None:
-    monkeypatch.setattr(http, "RETRIES", http.Retries(attempts=attempts, wait=lambda seconds: None))
+    set_retries(monkeypatch, attempts=attempts, wait=lambda seconds: None)
 
 
 def pictures_of(publication: dict[str, bytes]) -> set[str]:
@@ -207,12 +214,12 @@ def test_only_missing_and_damaged_pictures_are_fetched(coco: Server, publication
 
 def test_sixteen_pictures_are_fetched_at_a_time(coco: Server, publication: dict[str, bytes], tmp_path: Path) -> None:
     # an answer is sent once sixteen are waited for: fewer at a time would break the barrier
-    together = threading.Barrier(http.CONNECTIONS)
+    together = threading.Barrier(pictures.CONNECTIONS)
     urls = {}
-    for number in range(2 * http.CONNECTIONS):
+    for number in range(2 * pictures.CONNECTIONS):
         coco.files[f"/{number}.jpg"] = Served(publication[f"/train2017/{ZEBRAS[0]}"], before=lambda: together.wait(10))
         urls[tmp_path / f"{number}.jpg"] = f"{coco.url}/{number}.jpg"
-    assert http.fetch_pictures(urls, "pictures", "--image-url").fetched == 2 * http.CONNECTIONS
+    assert pictures.fetch_pictures(urls, "pictures", "--image-url").fetched == 2 * pictures.CONNECTIONS
 
 
 def test_a_picture_that_is_not_found_is_listed_and_not_asked_for_again(coco: Server, tmp_path: Path) -> None:
@@ -242,14 +249,14 @@ def test_a_picture_is_tried_again_after_exponentially_longer_waits(
 
 
 def test_a_silent_server_is_tried_again(coco: Server, monkeypatch: pytest.MonkeyPatch, waits: list[float], tmp_path: Path) -> None:
-    monkeypatch.setattr(http, "_TIMEOUT", (1, 0.1))
+    monkeypatch.setattr(pictures, "TIMEOUT", (1, 0.1))
     coco.files[f"/train2017/{ZEBRAS[0]}"].silences = [100]
     assert run_coco(coco, tmp_path, "--categories", "zebra", "--splits", "train").exit_code == 0
     assert len(waits) == 1
 
 
 def test_an_address_that_is_none_is_not_tried_again(tmp_path: Path, waits: list[float]) -> None:
-    outcome = http.fetch_pictures({tmp_path / "1.jpg": "nonsense"}, "pictures", "--image-url")
+    outcome = pictures.fetch_pictures({tmp_path / "1.jpg": "nonsense"}, "pictures", "--image-url")
     assert len(outcome.failed) == 1
     assert not waits
 
@@ -270,7 +277,7 @@ def test_the_png_among_cocos_jpegs_is_a_picture(coco: Server, tmp_path: Path) ->
 
 
 def test_pictures_that_all_fail_end_the_command(coco: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(http, "FAILURES_IN_A_ROW", 2)
+    monkeypatch.setattr(pictures, "FAILURES_IN_A_ROW", 2)
     for name in ZEBRAS:
         del coco.files[f"/train2017/{name}"]
     result = run_coco(coco, tmp_path, "--categories", "zebra", "--splits", "train")
@@ -330,53 +337,6 @@ def test_an_interrupted_archive_is_continued(camvid: Server, monkeypatch: pytest
     assert all(name.endswith(".png") for name in files_in(tmp_path))
 
 
-def test_an_archive_that_is_cut_again_and_again_arrives_in_one_run(camvid: Server, waits: list[float], tmp_path: Path) -> None:
-    camvid.files[CAMVID].cuts = [65_536] * 4
-    camvid.files[CAMVID].statuses = [503]
-    assert run_camvid(camvid, tmp_path).exit_code == 0
-    assert camvid.ranges(CAMVID) == [None, None, *(f"bytes={65_536 * n}-" for n in range(1, 5))]
-    assert len(waits) == 5
-
-
-def test_a_server_that_knows_no_ranges_is_asked_for_everything(camvid: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    camvid.files[CAMVID].ignores_range = True
-    camvid.files[CAMVID].cuts = [131_072]
-    set_attempts(monkeypatch, 2)
-    assert run_camvid(camvid, tmp_path).exit_code == 0
-    assert camvid.ranges(CAMVID) == [None, "bytes=131072-"]
-
-
-def test_a_server_without_ranges_that_never_finishes_is_given_up(camvid: Server, tmp_path: Path) -> None:
-    camvid.files[CAMVID].ignores_range = True
-    camvid.files[CAMVID].cuts = [131_072] * 9
-    assert_error(run_camvid(camvid, tmp_path), "the connection was cut")
-    assert len(camvid.requests) == 4
-
-
-@pytest.mark.parametrize("etag", ['"{}"', None], ids=["ETag", "size alone"])
-@pytest.mark.parametrize("cut", [131_072, None], ids=["shorter part", "longer part"])
-def test_an_archive_that_changed_meanwhile_is_begun_anew(
-    camvid: Server, camvid_archive: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, etag: str | None, cut: int | None
-) -> None:
-    set_attempts(monkeypatch, 1)
-    other = zipped({"x/CamVid/train/old.png": Random(1).randbytes(len(camvid_archive) + 150_000)})
-    camvid.files[CAMVID] = Served(other, etag=etag and etag.format(1), cuts=[cut or len(camvid_archive) + 100_000])
-    assert run_camvid(camvid, tmp_path).exit_code == 1
-    camvid.files[CAMVID] = Served(camvid_archive, etag=etag and etag.format(2))
-    result = run_camvid(camvid, tmp_path)
-    assert result.exit_code == 0, result.output
-    assert not (tmp_path / "train" / "old.png").exists()
-
-
-@pytest.mark.parametrize("etag", [None, 'W/"1"'], ids=["none", "weak"])
-def test_a_server_without_a_strong_etag_continues_by_size(camvid: Server, tmp_path: Path, etag: str | None) -> None:
-    camvid.files[CAMVID].etag = etag
-    camvid.files[CAMVID].cuts = [131_072]
-    assert run_camvid(camvid, tmp_path).exit_code == 0
-    assert camvid.ranges(CAMVID) == [None, "bytes=131072-"]
-    assert "If-Range" not in camvid.requests[1][1]
-
-
 def test_an_interrupted_check_does_not_fetch_again(camvid: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupt(path: Path, md5: str | None) -> None:
         raise KeyboardInterrupt
@@ -386,17 +346,6 @@ def test_an_interrupted_check_does_not_fetch_again(camvid: Server, monkeypatch: 
         assert run_camvid(camvid, tmp_path).exit_code == 130
     assert run_camvid(camvid, tmp_path).exit_code == 0
     assert len(camvid.requests) == 1
-
-
-def test_a_part_of_unknown_origin_is_not_continued(camvid: Server, tmp_path: Path) -> None:
-    (tmp_path / "CamVid.zip.part").write_bytes(bytes(100_000))
-    assert run_camvid(camvid, tmp_path).exit_code == 0
-    assert camvid.ranges(CAMVID) == [None]
-
-
-def test_a_missing_archive_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
-    assert_error(run_camvid(server, tmp_path), "404 Not Found", "mirror")
-    assert len(server.requests) == 1
 
 
 def test_a_wrong_checksum_deletes_the_file(coco: Server, tmp_path: Path) -> None:

@@ -61,6 +61,23 @@ def test_average_pooling_replaces_every_max_pooling() -> None:
         VGG19Encoder("random", WIDTH, pooling="median")
 
 
+def test_reflection_padding_is_a_choice() -> None:
+    zeros, reflect = (VGG19Encoder("random", WIDTH, padding=padding) for padding in ("zeros", "reflect"))
+    assert all(torch.equal(zeros.state_dict()[name], tensor) for name, tensor in reflect.state_dict().items())
+    rgb = torch.rand(1, 3, 32, 32)
+    normalized = zeros.normalize(rgb)
+    first = zeros.state_dict()
+    expected = nn.functional.conv2d(
+        nn.functional.pad(normalized, (1, 1, 1, 1), mode="reflect"), first["features.0.weight"], first["features.0.bias"]
+    )
+    torch.testing.assert_close(reflect(rgb)[0], expected.relu())
+    assert not torch.allclose(zeros(rgb)[0], reflect(rgb)[0])
+    with pytest.raises(ValueError, match=r"stage\.encoder\.padding=reflection .*did you mean reflect"):
+        VGG19Encoder("random", WIDTH, padding="reflection")
+    with pytest.raises(ValueError, match="channels_in=2"):
+        VGG19Encoder("random", WIDTH, channels_in=2)
+
+
 def test_a_slice_gives_the_features_around_its_pooling() -> None:
     encoder = VGG19Encoder("random", WIDTH)
     picture = encoder.normalize(torch.rand(1, 3, 32, 32))
@@ -174,9 +191,10 @@ def test_files_whose_entries_are_no_tensors_are_refused(tmp_path: Path) -> None:
     refusal(str(path))
 
 
-def test_a_training_checkpoint_is_refused(tmp_path: Path) -> None:
-    torch.save({"state_dict": VGG19Encoder("random", WIDTH).state_dict(), "epoch": 3}, path := tmp_path / "last.ckpt")
-    assert "unexpected epoch" in refusal(str(path))
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    state = {f"transfer.encoder.{name}": tensor for name, tensor in VGG19Encoder("random", WIDTH).state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, path := tmp_path / "last.ckpt")
+    assert "unexpected transfer.encoder.features" in refusal(str(path))
 
 
 @pytest.mark.parametrize("what", ["missing file", "text file", "directory", "empty name"])
