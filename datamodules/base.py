@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from datamodules.ab_histogram import count_ab
 from datamodules.batch import Batch, PictureBatch, collate
 from datamodules.cache import Form, Prepared, prepare
-from datamodules.cache_directory import cache_directory
 from datamodules.config import DEFAULT_VAL_FRACTION, DataConfig
 from datamodules.dataset import ConcatenatedDataset, PictureDataset
 from datamodules.pictures import Pictures
 from datamodules.references import References
 from datamodules.sampler import EpochOrder, EvaluationBatches, TrainBatches
 from datamodules.workers import start_worker
+from stylecolor.cache_directory import cache_directory
 from stylecolor.errors import name_few
 from stylecolor.randomness import fraction
 
@@ -167,6 +169,13 @@ class PictureDataModule(LightningDataModule):
     def _order(self) -> EpochOrder:
         """How training pictures are shuffled."""
         return EpochOrder([len(self.datasets["train"])], None, self.seed)
+
+    def ab_histogram(self) -> Int64[np.ndarray, "256 256"]:
+        """How often each ab occurs in the training split, see `datamodules.ab_histogram`; of a mix, in the shares that an epoch has."""
+        self._make_datasets(("train",))
+        train = self.datasets["train"]
+        parts = train.parts if isinstance(train, ConcatenatedDataset) else [train]
+        return count_ab(parts, np.sort(self._order().of(0)), cache_directory(self.config.cache_dir))
 
     def check_processes(self, processes: int) -> None:
         """Refuse, before they are started, more processes than the splits can feed.

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from stylecolor.ab_bins import nearest_bins
 from stylecolor.encoder import VGG19Encoder
 from stylecolor.errors import check_range
 from stylecolor.randomness import make_key, normal
@@ -143,3 +144,65 @@ class MaskedHuberLoss(nn.Module):
         """Compare predicted with true ab in Lab units; `mask` is 1 where the colour was shown."""
         weight = 1 + self.lambda_ * mask.float()
         return F.huber_loss(weight * prediction.float(), weight * target.float(), delta=self.delta)
+
+
+TRUTH_STEP = 4
+"""The classes are predicted at a quarter of the resolution, where every fourth pixel of the truth stands for its neighbours."""
+
+
+class RebalancedCrossEntropyLoss(nn.Module):
+    """Cross-entropy against softly encoded ab, each pixel weighted by its class (Zhang et al., ECCV 2016, section 2.2, equations 2 to 4).
+
+    `-v(Z) sum_q Z_q log softmax(logits)_q`, mean over the pixels; v is the weight of the strongest bin of the truth Z.
+
+    Args:
+        bins: ab of each class, Lab units.
+        weights: of each class, see `stylecolor.ab_bins.rebalancing_weights`; None weighs all alike. They are kept in the state dict.
+        neighbours: bins over which the truth is spread.
+        sigma: of the Gaussian that spreads it, Lab units.
+    """
+
+    bins: Tensor
+    weights: Tensor
+
+    def __init__(
+        self, bins: Float[Tensor, "bins 2"], weights: Float[Tensor, " bins"] | None = None, neighbours: int = 5, sigma: float = 5.0
+    ) -> None:
+        super().__init__()
+        self.neighbours = neighbours
+        self.sigma = sigma
+        # the network keeps the bins, so they are in no state dict a second time
+        self.register_buffer("bins", bins.detach().float().clone(), persistent=False)
+        self.register_buffer("weights", torch.ones(len(bins)))
+        if weights is not None:
+            self.set_weights(weights)
+
+    def set_weights(self, weights: Float[Tensor, " bins"]) -> None:
+        """Weigh the classes otherwise."""
+        self.weights.copy_(weights)
+
+    def forward(
+        self, logits: Float[Tensor, "batch bins quarter_height quarter_width"], ab: Float[Tensor, "batch 2 height width"]
+    ) -> Float[Tensor, ""]:
+        """Compare predicted classes with the true ab at full resolution, in Lab units."""
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits if logits.dtype == torch.float64 else logits.float()
+            indices, shares = nearest_bins(_truth(ab), self.bins, self.neighbours, self.sigma)
+            # only the few bins that are not zero in the truth are looked up
+            losses = -(shares * logits.log_softmax(dim=1).gather(1, indices)).sum(dim=1)
+            return (self.weights[indices[:, 0]] * losses).mean()
+
+
+@torch.no_grad()
+def top_bin_accuracy(
+    logits: Float[Tensor, "batch bins quarter_height quarter_width"],
+    ab: Float[Tensor, "batch 2 height width"],
+    bins: Float[Tensor, "bins 2"],
+) -> Float[Tensor, ""]:
+    """The share of pixels, in [0, 1], whose likeliest bin is the nearest one to the true ab (at full resolution, Lab units)."""
+    nearest, _ = nearest_bins(_truth(ab), bins, neighbours=1)
+    return (logits.argmax(dim=1, keepdim=True) == nearest).float().mean()
+
+
+def _truth(ab: Tensor) -> Tensor:
+    return ab[:, :, ::TRUTH_STEP, ::TRUTH_STEP]

@@ -3,8 +3,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stylecolor.ab_bins import encode_ab, gamut_bins
 from stylecolor.encoder import VGG19Encoder
-from stylecolor.losses import STYLE_LAYER_WEIGHTS, MaskedHuberLoss, PerceptualLoss, gram_matrix
+from stylecolor.losses import (
+    STYLE_LAYER_WEIGHTS,
+    MaskedHuberLoss,
+    PerceptualLoss,
+    RebalancedCrossEntropyLoss,
+    gram_matrix,
+    top_bin_accuracy,
+)
 
 WIDTH = 0.125
 
@@ -207,3 +215,111 @@ def test_huber_loss_is_float32_with_finite_gradient_for_any_input() -> None:
 def test_wrong_huber_settings_are_refused(lambda_: float, delta: float, setting: str) -> None:
     with pytest.raises(ValueError, match=rf"stage\.{setting}="):
         MaskedHuberLoss(lambda_, delta)
+
+
+def some_classes(batch: int = 2, height: int = 6, width: int = 5) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, the true ab at four times their resolution, and weights of the derived bins."""
+    generator = torch.Generator().manual_seed(0)
+    bins = len(gamut_bins())
+    logits = 3 * torch.randn(batch, bins, height, width, generator=generator)
+    ab = 30 * torch.randn(batch, 2, 4 * height, 4 * width, generator=generator)
+    return logits, ab, 0.1 + 4 * torch.rand(bins, generator=generator)
+
+
+def classes_by_hand(ab: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """(batch, bins, height, width) of (batch, 2, 4 height, 4 width)."""
+    truth = np.zeros((ab.shape[0], len(bins), ab.shape[2] // 4, ab.shape[3] // 4))
+    for sample, _, row, column in np.ndindex(len(ab), 1, *truth.shape[2:]):
+        squares = ((bins - ab[sample, :, 4 * row, 4 * column]) ** 2).sum(axis=1)
+        nearest = np.argsort(squares)[:5]
+        gaussian = np.exp(-squares[nearest] / 50)
+        truth[sample, nearest, row, column] = gaussian / gaussian.sum()
+    return truth
+
+
+def cross_entropy_by_hand(logits: np.ndarray, ab: np.ndarray, bins: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """The loss and its gradient for the logits, `v (softmax - Z) / pixels`."""
+    truth = classes_by_hand(ab, bins)
+    exponentials = np.exp(logits)
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    weight = weights[truth.argmax(axis=1)]
+    loss = -(weight * (truth * np.log(probabilities)).sum(axis=1)).mean()
+    return float(loss), weight[:, None] * (probabilities - truth) / weight.size
+
+
+def test_cross_entropy_and_its_gradient_equal_their_formulas() -> None:
+    logits, ab, weights = some_classes()
+    loss = RebalancedCrossEntropyLoss(gamut_bins(), weights)(logits.requires_grad_(), ab)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    expected = cross_entropy_by_hand(
+        logits.detach().double().numpy(), ab.double().numpy(), gamut_bins().double().numpy(), weights.double().numpy()
+    )
+    assert loss.item() == pytest.approx(expected[0], rel=1e-4)
+    np.testing.assert_allclose(gradient.numpy(), expected[1], atol=1e-5)
+
+
+def test_cross_entropy_passes_gradcheck() -> None:
+    logits, ab, weights = some_classes(batch=1, height=1, width=2)
+    loss = RebalancedCrossEntropyLoss(gamut_bins(), weights)
+    assert torch.autograd.gradcheck(lambda values: loss(values, ab), logits.double().requires_grad_())
+
+
+def test_without_weights_all_classes_weigh_alike() -> None:
+    logits, ab, _ = some_classes()
+    expected, _ = cross_entropy_by_hand(logits.double().numpy(), ab.double().numpy(), gamut_bins().double().numpy(), np.ones(261))
+    assert RebalancedCrossEntropyLoss(gamut_bins())(logits, ab).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_class_weights_can_be_set_later_and_are_in_the_state_dict() -> None:
+    logits, ab, weights = some_classes()
+    loss = RebalancedCrossEntropyLoss(gamut_bins())
+    loss.set_weights(weights)
+    assert torch.equal(loss(logits, ab), RebalancedCrossEntropyLoss(gamut_bins(), weights)(logits, ab))
+    assert set(loss.state_dict()) == {"weights"}
+    resumed = RebalancedCrossEntropyLoss(gamut_bins())
+    resumed.load_state_dict(loss.state_dict())
+    assert torch.equal(resumed(logits, ab), loss(logits, ab))
+
+
+def test_a_perfect_prediction_has_the_least_cross_entropy() -> None:
+    logits, ab, weights = some_classes()
+    loss = RebalancedCrossEntropyLoss(gamut_bins(), weights)
+    truth = encode_ab(ab[:, :, ::4, ::4], gamut_bins())
+    best = truth.clamp(min=1e-12).log().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(best, ab), best)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-6, rtol=0)
+    assert loss(best, ab) < loss(logits, ab)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_cross_entropy_of_half_precision_is_in_float32(dtype: torch.dtype) -> None:
+    logits, ab, weights = some_classes()
+    loss = RebalancedCrossEntropyLoss(gamut_bins(), weights)
+    logits = (logits * 20).to(dtype).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(logits, ab)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, loss(logits.float(), ab), atol=0, rtol=0)
+    found.backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, 110.0, -128.0])
+def test_cross_entropy_of_a_picture_of_a_single_colour_is_finite(value: float) -> None:
+    for scale in (0.0, 1e4):
+        logits = (scale * some_classes()[0]).requires_grad_()
+        loss = RebalancedCrossEntropyLoss(gamut_bins())(logits, torch.full((2, 2, 24, 20), value))
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert loss.isfinite()
+        assert gradient.isfinite().all()
+
+
+def test_accuracy_is_the_share_of_pixels_whose_likeliest_bin_is_the_truths() -> None:
+    _, ab, _ = some_classes()
+    truth = classes_by_hand(ab.double().numpy(), gamut_bins().double().numpy()).argmax(axis=1)
+    likeliest = torch.from_numpy(truth)
+    likeliest[0, :3] = (likeliest[0, :3] + 1) % 261
+    logits = nn.functional.one_hot(likeliest, 261).permute(0, 3, 1, 2).float()
+    # half of the first of two samples is wrong
+    assert top_bin_accuracy(logits, ab, gamut_bins()).item() == pytest.approx(0.75)
