@@ -8,10 +8,33 @@ SITES = ("bottleneck", "encoder", "skips", "decoder")
 """Where the transfer sub-net may apply AdaIN, see `stylecolor.transfer.TransferNet`."""
 SKIPS = ("slices", "pre_pool")
 """What the decoder may get from the encoder, see `stylecolor.transfer.Decoder`."""
+MATCHINGS = ("adain", "wct", "none")
+"""How features are matched there, see `stylecolor.matching`."""
+PRECOLORS = ("network", "eccv16", "siggraph17", "gray", "gray_encoder")
+"""What the transfer sub-net sees of the target, see `stylecolor.precolor`."""
+PRECOLOR_NETWORKS = ("eccv16", "siggraph17")
+"""Of them, the networks of their own."""
+PIPELINES = ("both", "transfer", "precolor")
+"""Which parts make the result, see `stylecolor.pipeline.colorize_exemplar`."""
 NORMS = ("batch", "none")
 PADDINGS = ("zeros", "reflect")
-HINT_SAMPLERS = ("bernoulli", "patches", "all", "none")
+HINT_SAMPLERS = ("bernoulli", "patches", "points", "all", "none")
 """The keys of `stylecolor.hints.SAMPLERS`."""
+COLORIZER_NETWORKS = ("siggraph17", "siggraph17_global", "eccv16")
+"""The keys of `stylecolor.colorizers.NETWORKS`."""
+HINTED_NETWORKS = ("siggraph17", "siggraph17_global")
+"""Those that take hints."""
+
+
+def colorizer_blocks(network: str, distribution: bool = False) -> tuple[str, ...]:
+    """The blocks of a colorizer network, as settings name them: numbers, and `out`, `class` and `global` where there are such parts.
+
+    Shortcuts and up-convolutions belong to the block that they lead into. The last layer of eccv16 holds its bins and is no block.
+    """
+    if network == "eccv16":
+        return tuple(map(str, range(1, 9)))
+    extras = ("class",) * distribution + ("global",) * (network == "siggraph17_global")
+    return (*map(str, range(1, 11)), "out", *extras)
 
 
 def check_sites(sites: Sequence[str], skips: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -77,23 +78,49 @@ def _patch_extent(centre: Tensor, side: Tensor, extent: int) -> Tensor:
     return ((position >= start) & (position < start + side.unsqueeze(-1))).float()
 
 
-SAMPLERS: dict[str, Callable[..., Hints]] = {
-    "bernoulli": bernoulli_hints,
-    "patches": patch_hints,
-    "all": all_hints,
-    "none": empty_hints,
+def point_hints(ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, " batch"], points: int = 10) -> Hints:
+    """Show exactly `points` pixels of every picture, drawn without replacement; all of them where a picture has no more.
+
+    The pixels of fewer points are among those of more, as when a user adds points one by one.
+    """
+    pixels = ab.shape[-2] * ab.shape[-1]
+    # the position breaks ties, of which 24 bits have a few, in the same way on every device
+    draws = (uniform(keys, "points", (pixels,)) * 2**24).to(torch.int64) * pixels + torch.arange(pixels, device=ab.device)
+    chosen = draws.topk(min(points, pixels), dim=1, largest=False, sorted=False).indices
+    mask = torch.zeros_like(ab[:, :1]).flatten(1).scatter(1, chosen, 1.0).view_as(ab[:, :1])
+    return Hints(ab * mask, mask)
+
+
+@dataclass(frozen=True)
+class HintOptions:
+    """The settings of the samplers; each takes those that concern it."""
+
+    mask_probability: float = 0.99
+    """Probability that `bernoulli` hides a pixel."""
+    hint_points: int = 10
+    """Pixels that `points` shows."""
+
+
+SAMPLERS: dict[str, Callable[[HintOptions], Sampler]] = {
+    "bernoulli": lambda options: partial(bernoulli_hints, mask_probability=options.mask_probability),
+    "patches": lambda options: patch_hints,
+    "points": lambda options: partial(point_hints, points=options.hint_points),
+    "all": lambda options: all_hints,
+    "none": lambda options: empty_hints,
 }
+"""Makers of the samplers, by the names that `stage.hints` takes."""
 
 
-def make_sampler(name: str, mask_probability: float = 0.99) -> Sampler:
-    """The sampler called `name`; `mask_probability` matters to `bernoulli` alone.
+def make_sampler(name: str, mask_probability: float = 0.99, hint_points: int = 10) -> Sampler:
+    """The sampler called `name`; the options are those of `HintOptions`.
 
     Raises:
-        ValueError: for an unknown name or a probability outside [0, 1].
+        ValueError: for an unknown name, a probability outside [0, 1] or a negative number of points.
     """
     check_choice("stage.hints", name, SAMPLERS)
     check_range("stage.mask_probability", mask_probability, low=0, high=1)
-    return partial(bernoulli_hints, mask_probability=mask_probability) if name == "bernoulli" else SAMPLERS[name]
+    check_range("stage.hint_points", hint_points, low=0)
+    return SAMPLERS[name](HintOptions(mask_probability, hint_points))
 
 
 def drop_hints(hints: Hints, keys: Int64[Tensor, " batch"], probability: float) -> Hints:

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from datamodules import DATA_MODULES, DataConfig
 from lightning_modules import STAGES, TransferConfig
+from lightning_modules.config import ExemplarConfig
 from stylecolor.errors import did_you_mean
 from training.config import LOGGERS, ExperimentConfig, TrainerConfig
 from training.run_directory import CONFIG_FILE, find_run
@@ -46,6 +47,8 @@ def register() -> None:
     run_name.cache_clear()
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("run_directory", _run_directory, replace=True)
+    # for defaults lists, where recipes cannot override a group
+    OmegaConf.register_new_resolver("by_choice", lambda choice, values, otherwise: values.get(choice, otherwise), replace=True)
 
 
 def check_inputs(experiment: ExperimentConfig) -> None:
@@ -58,6 +61,9 @@ def check_inputs(experiment: ExperimentConfig) -> None:
     experiment.data.check_root()
     if isinstance(stage, TransferConfig) and stage.encoder.weights == "imagenet" and stage.width != 1:
         raise ValueError(f"stage.encoder.weights=imagenet: ImageNet weights exist for stage.width=1.0, got {stage.width}; use random ones")
+    # a mix asks its parts for label maps
+    if isinstance(stage, ExemplarConfig) and stage.regions and experiment.data.label_maps == "none" and experiment.data.name != "mix":
+        raise ValueError("stage.regions=true: the data has no label maps; choose them with data.label_maps")
     if experiment.resume is not None and experiment.trainer.fast_dev_run:
         raise ValueError("trainer.fast_dev_run: cannot be used with resume=, which goes on with a run")
 

@@ -30,6 +30,7 @@ from training.interruption import StopOnSignal
 from training.loggers import close_loggers, make_loggers
 from training.monitoring import RunMonitor
 from training.outcomes import Interrupted
+from training.points_curve import RevealedPointsCurve
 from training.ranks import global_rank, local_rank
 from training.run_directory import BEST, LOG_FILE, SKIPPED_FILE, find_run, start_run, write_config
 from training.samples import SamplePictures
@@ -109,9 +110,13 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
     checkpoint = read_checkpoint(resumed, "resume", (config.stage.name,)) if resumed else None
     data = make_data_module(config.data, config.seed)
     _check_data(data, directory)
+    wants_histogram = checkpoint is None and local_rank() == 0 and config.stage.wants_ab_histogram()
+    histogram = data.ab_histogram() if wants_histogram else None
     # after the data, whose first pass draws random numbers that later runs, which find it cached, do not
     seed_everything(config.seed, workers=True, verbose=False)
     stage = make_stage(config.stage, checkpoint)
+    if histogram is not None:
+        stage.use_ab_histogram(histogram)
     best = BestCheckpoint(directory, stage.monitor, stage.monitor_mode)
     trainer = make_trainer(config, directory, checkpoint, [stop, last, best, KeepSettings(config, directory)])
     if local_rank() == 0:
@@ -198,7 +203,7 @@ def make_trainer(config: ExperimentConfig, directory: Path, resumed: Checkpoint 
         # the bar reads the losses, which on a GPU waits for it
         callbacks.append(TQDMProgressBar(refresh_rate=20 if torch.cuda.is_available() else 1))
     loggers = make_loggers(config, directory, first_step=resumed.global_step if resumed else 0)
-    callbacks += [RunMonitor(), SamplePictures(directory)]
+    callbacks += [RunMonitor(), SamplePictures(directory), RevealedPointsCurve(directory)]
     if config.trainer.precision == "16-mixed" and not torch.accelerator.is_available():
         raise ValueError(
             "trainer.precision=16-mixed does not exist on CPU, and there is no other device here; use trainer.precision=bf16-mixed"

@@ -61,16 +61,19 @@ class SamplePictures(Callback):
         """Draw in the first process alone."""
         if batch_idx or not trainer.is_global_zero or trainer.sanity_checking or trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             return
-        sheet = draw_grid(batch, outputs)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / f"step_{trainer.global_step:08d}.png"
-        aside = path.with_suffix(".new")
-        sheet.save(aside, format="PNG")
-        aside.replace(path)
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_image"):
-                logger.log_image("samples", [sheet], step=trainer.global_step)  # pyright: ignore[reportAttributeAccessIssue]
-            elif isinstance(logger, TensorBoardLogger):
-                from torchvision.transforms.functional import pil_to_tensor
+        publish(draw_grid(batch, outputs), "samples", self.directory / f"step_{trainer.global_step:08d}.png", trainer)
 
-                logger.experiment.add_image("samples", pil_to_tensor(sheet), trainer.global_step)
+
+def publish(picture: Image.Image, name: str, path: Path, trainer: Trainer) -> None:
+    """Save a picture, whole or not at all, and show it on the dashboards by its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".new")
+    picture.save(aside, format="PNG")
+    aside.replace(path)
+    for logger in trainer.loggers:
+        if hasattr(logger, "log_image"):
+            logger.log_image(name, [picture], step=trainer.global_step)  # pyright: ignore[reportAttributeAccessIssue]
+        elif isinstance(logger, TensorBoardLogger):
+            from torchvision.transforms.functional import pil_to_tensor
+
+            logger.experiment.add_image(name, pil_to_tensor(picture), trainer.global_step)

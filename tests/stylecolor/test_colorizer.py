@@ -1,13 +1,11 @@
-from pathlib import Path
-
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylecolor.checkpoint import describe
-from stylecolor.colorizer import ColorizationNet
-from stylecolor.weights import load_colorizer_state
+from stylecolor.colorizer import ColorizationNet, GlobalColorizationNet, ab_classes
+from stylecolor.global_hints import GlobalHints
 
 WIDTH = 0.125
 
@@ -47,10 +45,10 @@ def published_layout() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def make_colorizer(width: float = WIDTH) -> ColorizationNet:
+def make_colorizer(width: float = WIDTH, kind: type[ColorizationNet] = ColorizationNet, distribution: bool = False) -> ColorizationNet:
     """With random weights, random BatchNorm statistics, and an output that is not too close to 0 or to tanh's ends."""
     torch.manual_seed(0)
-    colorizer = ColorizationNet(width)
+    colorizer = kind(width, distribution)
     for module in colorizer.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.1, 0.1)  # pyright: ignore[reportArgumentType]
@@ -67,7 +65,14 @@ def inputs(batch: int = 2, height: int = 32, width: int = 40) -> tuple[Tensor, T
     return l, ab, (torch.rand(batch, 1, height, width, generator=generator) < 0.2).float()
 
 
-def run_by_hand(state: dict[str, Tensor], l: Tensor, ab: Tensor, mask: Tensor) -> Tensor:
+def double_inputs() -> tuple[Tensor, Tensor, Tensor]:
+    l, ab, mask = inputs()
+    return l.double(), ab.double(), mask.double()
+
+
+def run_by_hand(state: dict[str, Tensor], l: Tensor, ab: Tensor, mask: Tensor, told: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """ab and, if there is a head for it, the distribution; `told` are the global hints in one vector."""
+
     def conv(x: Tensor, name: str, dilation: int = 1) -> Tensor:
         return F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], padding=dilation, dilation=dilation)
 
@@ -90,22 +95,43 @@ def run_by_hand(state: dict[str, Tensor], l: Tensor, ab: Tensor, mask: Tensor) -
     x2 = block(half(x1), "model2", 2)
     x3 = block(half(x2), "model3", 3)
     x = block(half(x3), "model4", 3)
+    if told is not None:
+        for index in range(4):
+            told = F.relu(told @ state[f"model_global.{2 * index}.weight"].flatten(1).T + state[f"model_global.{2 * index}.bias"])
+        x = x + told[:, :, None, None]
     x = block(x, "model5", 3, dilation=2)
     x = block(x, "model6", 3, dilation=2)
     x = block(x, "model7", 3)
     x = F.relu(up(x, "model8up") + conv(x3, "model3short8.0"))
     x = norm(F.relu(conv(F.relu(conv(x, "model8.1")), "model8.3")), "model8.5")
+    head = state.get("model_class.0.weight")
+    classes = None if head is None else torch.einsum("bchw,kc->bkhw", x, head.flatten(1)) + state["model_class.0.bias"].view(1, -1, 1, 1)
     x = F.relu(up(x, "model9up") + conv(x2, "model2short9.0"))
     x = norm(F.relu(conv(x, "model9.1")), "model9.3")
     x = F.relu(up(x, "model10up") + conv(x1, "model1short10.0"))
     x = F.leaky_relu(conv(x, "model10.1"), 0.2)
-    return 110 * torch.tanh(F.conv2d(x, state["model_out.0.weight"], state["model_out.0.bias"]))
+    return 110 * torch.tanh(F.conv2d(x, state["model_out.0.weight"], state["model_out.0.bias"])), classes
 
 
 def test_state_dict_has_the_published_layout() -> None:
     with torch.device("meta"):
         colorizer = ColorizationNet()
-    assert {name: tuple(tensor.shape) for name, tensor in colorizer.state_dict().items()} == published_layout()
+        with_head = ColorizationNet(distribution=True)
+    assert shapes(colorizer) == published_layout()
+    assert shapes(with_head) == published_layout() | {"model_class.0.weight": (529, 256, 1, 1), "model_class.0.bias": (529,)}
+
+
+def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def test_global_hints_have_four_1x1_convolutions_of_512() -> None:
+    network = GlobalColorizationNet()
+    added = {name: shape for name, shape in shapes(network).items() if name not in published_layout()}
+    expected: dict[str, tuple[int, ...]] = {}
+    for index, channels_in in enumerate((len(network.bins) + 1 + 1 + 1, 512, 512, 512)):
+        expected |= {f"model_global.{2 * index}.weight": (512, channels_in, 1, 1), f"model_global.{2 * index}.bias": (512,)}
+    assert added == expected
 
 
 @pytest.mark.parametrize("width", [WIDTH, 0.5])
@@ -113,12 +139,70 @@ def test_equals_a_direct_restatement(width: float) -> None:
     colorizer = make_colorizer(width)
     with torch.no_grad():
         found = colorizer(*inputs())
-        exact = run_by_hand(colorizer.double().state_dict(), *(tensor.double() for tensor in inputs()))
-        found_exactly = colorizer(*(tensor.double() for tensor in inputs()))
+        exact, _ = run_by_hand(colorizer.double().state_dict(), *double_inputs())
+        found_exactly = colorizer(*double_inputs())
     assert exact.std() > 1, "the case is too easy: the output is nearly constant"
     assert (exact.abs() < 105).float().mean() > 0.9, "the case is too easy: tanh is at its ends"
     torch.testing.assert_close(found_exactly, exact.float(), atol=2e-5, rtol=0)
     torch.testing.assert_close(found, exact.float(), atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [ColorizationNet, GlobalColorizationNet])
+def test_the_distribution_equals_a_direct_restatement(kind: type[ColorizationNet]) -> None:
+    colorizer = make_colorizer(kind=kind, distribution=True).double()
+    told = torch.zeros(2, len(colorizer.bins) + 3).double() if isinstance(colorizer, GlobalColorizationNet) else None
+    double = double_inputs()
+    with torch.no_grad():
+        found = colorizer.predict(*double)
+        exact_ab, exact_classes = run_by_hand(colorizer.state_dict(), *double, told)
+    assert found.logits is not None
+    assert exact_classes is not None
+    assert exact_classes.shape == (2, 529, 8, 10)
+    assert exact_classes.std() > 0.1
+    torch.testing.assert_close(found.logits, exact_classes)
+    torch.testing.assert_close(found.ab, exact_ab.float())
+    assert torch.equal(found.ab, colorizer(*double))
+
+
+def test_without_the_head_there_is_no_distribution() -> None:
+    colorizer = make_colorizer()
+    found = colorizer.predict(*inputs())
+    assert found.logits is None
+    assert torch.equal(found.ab, colorizer(*inputs()))
+
+
+def test_global_hints_equal_a_direct_restatement() -> None:
+    colorizer = make_colorizer(kind=GlobalColorizationNet).double()
+    assert isinstance(colorizer, GlobalColorizationNet)
+    with torch.no_grad():
+        for parameter in colorizer.model_global.parameters():
+            parameter *= 8
+    histogram = torch.rand(2, len(colorizer.bins), generator=torch.Generator().manual_seed(3)).double()
+    hints = GlobalHints(histogram, torch.tensor([[1.0], [0.0]]).double(), torch.tensor([[0.3], [0.8]]).double(), torch.ones(2, 1).double())
+    double = double_inputs()
+    with torch.no_grad():
+        found, without = colorizer(*double, hints), colorizer(*double)
+        exact, _ = run_by_hand(colorizer.state_dict(), *double, torch.cat(hints, dim=1))
+        exact_without, _ = run_by_hand(colorizer.state_dict(), *double, torch.zeros(2, len(colorizer.bins) + 3).double())
+    torch.testing.assert_close(found, exact.float(), atol=2e-5, rtol=0)
+    torch.testing.assert_close(without, exact_without.float(), atol=2e-5, rtol=0)
+    assert (found - without).abs().max() > 0.1, "the case is too easy: the hints hardly change the result"
+
+
+def test_classes_are_those_of_a_grid_of_ab() -> None:
+    grid = np.array([(a, b) for a in range(-110, 111, 10) for b in range(-110, 111, 10)], dtype=np.float32)
+    assert len(grid) == 529
+    ab = 50 * torch.randn(2, 2, 16, 24, generator=torch.Generator().manual_seed(0))
+    found = ab_classes(ab).numpy()
+    assert found.shape == (2, 4, 6)
+    for sample, row, column in np.ndindex(*found.shape):
+        pixel = ab[sample, :, 4 * row, 4 * column].numpy()
+        assert found[sample, row, column] == np.square(grid - pixel).sum(axis=1).argmin()
+
+
+@pytest.mark.parametrize("outside", [-128.0, 127.0])
+def test_colours_beyond_the_grid_have_a_class_too(outside: float) -> None:
+    assert ab_classes(torch.full((1, 2, 4, 4), outside)).tolist() == [[[0 if outside < 0 else 528]]]
 
 
 def test_result_is_ab_in_lab_units_and_float32() -> None:
@@ -144,68 +228,10 @@ def test_sides_that_are_no_multiple_of_8_are_refused(size: tuple[int, int]) -> N
         make_colorizer()(torch.zeros(1, 1, *size), torch.zeros(1, 2, *size), torch.zeros(1, 1, *size))
 
 
-def test_settings_rebuild_the_network() -> None:
-    colorizer = make_colorizer()
-    rebuilt = ColorizationNet.from_settings(colorizer.settings)
+@pytest.mark.parametrize("kind", [ColorizationNet, GlobalColorizationNet])
+@pytest.mark.parametrize("distribution", [False, True])
+def test_settings_rebuild_the_network(kind: type[ColorizationNet], distribution: bool) -> None:
+    colorizer = make_colorizer(kind=kind, distribution=distribution)
+    rebuilt = kind.from_settings(colorizer.settings)
     rebuilt.load_state_dict(colorizer.state_dict())
     assert torch.equal(rebuilt.eval()(*inputs()), colorizer(*inputs()))
-
-
-def save(state: dict[str, Tensor], path: Path) -> Path:
-    torch.save(state, path)
-    return path
-
-
-def load(path: Path, width: float = WIDTH) -> dict[str, Tensor]:
-    return load_colorizer_state(path, ColorizationNet(width).state_dict(), width, "stage.weights")
-
-
-def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-
-
-def test_a_published_file_loads_without_its_distribution_head(tmp_path: Path) -> None:
-    state = make_colorizer().state_dict()
-    head = {"model_class.0.weight": torch.zeros(529, 32, 1, 1), "model_class.0.bias": torch.zeros(529)}
-    assert_equal(load(save({**state, **head}, tmp_path / "siggraph17.pth")), state)
-
-
-@pytest.mark.parametrize("stage", ["colorizer", "joint"])
-def test_a_checkpoint_loads(tmp_path: Path, stage: str) -> None:
-    state = make_colorizer().state_dict()
-    contents = {
-        "state_dict": {f"colorizer.{name}": tensor for name, tensor in state.items()} | {"transfer.decoder.weight": torch.zeros(1)},
-        "stylecolor": describe(stage, colorizer={"width": WIDTH}),
-        "global_step": 3,
-    }
-    torch.save(contents, path := tmp_path / "best.ckpt")
-    assert_equal(load(path), state)
-
-
-def test_a_file_with_missing_and_unexpected_keys_is_refused_by_naming_them(tmp_path: Path) -> None:
-    state = make_colorizer().state_dict()
-    state["model8up.0.scale"] = state.pop("model8up.0.weight")
-    path = save(state, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"stage\.weights=.*other\.pth: .*missing model8up\.0\.weight; unexpected model8up\.0\.scale"):
-        load(path)
-
-
-def test_a_file_of_another_width_is_refused(tmp_path: Path) -> None:
-    path = save(make_colorizer(0.25).state_dict(), tmp_path / "wide.pth")
-    with pytest.raises(ValueError, match=r"model1\.0\.weight has shape \(16, 4, 3, 3\) where stage\.width=0\.125 needs \(8, 4, 3, 3\)"):
-        load(path)
-
-
-def test_a_checkpoint_of_another_width_is_refused(tmp_path: Path) -> None:
-    state = {f"colorizer.{name}": tensor for name, tensor in make_colorizer(0.25).state_dict().items()}
-    torch.save({"state_dict": state, "stylecolor": describe("colorizer", colorizer={"width": 0.25}), "global_step": 0}, tmp_path / "a.ckpt")
-    with pytest.raises(ValueError, match=r"stage\.weights=.*stage\.width=0\.125"):
-        load(tmp_path / "a.ckpt")
-
-
-def test_a_transfer_checkpoint_is_refused(tmp_path: Path) -> None:
-    contents = {"state_dict": {"transfer.x": torch.zeros(1)}, "stylecolor": describe("transfer", transfer={}), "global_step": 0}
-    torch.save(contents, tmp_path / "transfer.ckpt")
-    with pytest.raises(ValueError, match=r"holds no colorizer.*stage=colorizer or stage=joint"):
-        load(tmp_path / "transfer.ckpt")

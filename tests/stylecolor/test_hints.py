@@ -25,12 +25,12 @@ def test_bernoulli_hides_each_pixel_with_its_probability(probability: float) -> 
     assert hidden == pytest.approx(probability, abs=5 * (probability * (1 - probability) / mask.numel()) ** 0.5)
 
 
-@pytest.mark.parametrize("name", ["bernoulli", "all", "none"])
+@pytest.mark.parametrize("name", ["bernoulli", "points", "all", "none"])
 def test_shown_pixels_have_their_own_colour_and_hidden_ones_none(name: str) -> None:
     ab = ab_map()
     shown = make_sampler(name, 0.8)(ab, keys(4))
     assert torch.equal(shown.ab, ab * shown.mask)
-    assert set(shown.mask.unique().tolist()) == {"bernoulli": {0, 1}, "all": {1}, "none": {0}}[name]
+    assert set(shown.mask.unique().tolist()) == {"bernoulli": {0, 1}, "points": {0, 1}, "all": {1}, "none": {0}}[name]
 
 
 @pytest.mark.parametrize("name", HINT_SAMPLERS)
@@ -45,12 +45,39 @@ def test_hints_depend_on_the_key_alone(name: str) -> None:
     assert torch.equal(sampler(ab, keys(6)).mask, together.mask)
 
 
-@pytest.mark.parametrize("name", ["bernoulli", "patches"])
+@pytest.mark.parametrize("name", ["bernoulli", "patches", "points"])
 def test_other_keys_give_other_hints(name: str) -> None:
     sampler = make_sampler(name, 0.9)
     first, second = sampler(ab_map(8), keys(8)).mask, sampler(ab_map(8), keys(8, epoch=1)).mask
     assert (first != second).flatten(1).any(1).float().mean() > 0.7
     assert (first[:1] != first[1:]).flatten(1).any(1).any()
+
+
+@pytest.mark.parametrize("points", [0, 1, 10, 1000, 64 * 64])
+def test_points_shows_exactly_so_many_pixels(points: int) -> None:
+    mask = make_sampler("points", hint_points=points)(ab_map(8), keys(8)).mask
+    assert mask.sum((1, 2, 3)).tolist() == [points] * 8
+
+
+def test_more_points_than_pixels_show_all_of_them() -> None:
+    assert make_sampler("points", hint_points=1000)(ab_map(2, 8), keys(2)).mask.all()
+
+
+def test_points_are_drawn_evenly_from_the_whole_picture() -> None:
+    shown = make_sampler("points", hint_points=4)(torch.ones(4000, 2, 8, 8), keys(4000)).mask.sum((0, 1))
+    # 250 times each, with a standard deviation of 15
+    assert (shown - 250).abs().max() < 5 * 15.3
+
+
+def test_fewer_points_are_among_more() -> None:
+    few, many = (make_sampler("points", hint_points=points)(ab_map(), keys(4)).mask for points in (10, 100))
+    assert ((few == 0) | (many == 1)).all()
+
+
+def test_points_tell_equal_draws_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints, "uniform", lambda keys, purpose, shape: torch.full((len(keys), *shape), 0.5))
+    mask = make_sampler("points", hint_points=3)(ab_map(1, 8), keys(1)).mask
+    assert mask.flatten().nonzero().flatten().tolist() == [0, 1, 2]
 
 
 def with_patches(monkeypatch: pytest.MonkeyPatch, points: int, side: int, centre: tuple[float, float]) -> None:
@@ -168,7 +195,7 @@ def test_dropping_is_independent_of_the_pixels_drawn() -> None:
 
 def test_hints_of_half_precision_maps_keep_their_type_and_gradient() -> None:
     sampler: Sampler
-    for sampler in (make_sampler("bernoulli", 0.5), make_sampler("patches"), make_sampler("all")):
+    for sampler in (make_sampler("bernoulli", 0.5), make_sampler("patches"), make_sampler("points"), make_sampler("all")):
         ab = ab_map().bfloat16().requires_grad_()
         shown = sampler(ab, keys(4))
         assert shown.ab.dtype == shown.mask.dtype == torch.bfloat16
@@ -187,3 +214,5 @@ def test_unknown_names_and_probabilities_are_refused() -> None:
         make_sampler("patch")
     with pytest.raises(ValueError, match=r"stage\.mask_probability=1\.5"):
         make_sampler("bernoulli", 1.5)
+    with pytest.raises(ValueError, match=r"stage\.hint_points=-1"):
+        make_sampler("points", hint_points=-1)

@@ -78,7 +78,7 @@ def test_takes_real_steps_and_leaves_a_complete_run(
         torch.testing.assert_close(weights[name], start[name], rtol=0, atol=0)
     assert stage == "joint" or not any(torch.equal(weights[name], start[name]) for name in statistics)
 
-    with Image.open(only(directory, "samples/*")) as sheet:
+    with Image.open(only(directory, "samples/step_*")) as sheet:
         sheet.load()
         # target, reference, coarse ab, result, truth; two pictures
         assert sheet.width > 5 * 32
