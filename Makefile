@@ -3,7 +3,7 @@ BIN := .venv/bin
 SOURCES := stylecolor datamodules lightning_modules training hydra_plugins benchmarks examples tests train.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-oldest coverage check format bench bench-train bench-data bench-references lock clean
+.PHONY: help setup demo test test-slow test-oldest coverage check format bench bench-train bench-data bench-references bench-matching lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -46,7 +46,7 @@ format: setup  ## put the sources into the house's format
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-bench: bench-train bench-data bench-references  ## run all benchmarks; ROOT=DIR takes the pictures of a COCO directory
+bench: bench-train bench-data bench-references bench-matching  ## run all benchmarks; ROOT=DIR takes the pictures of a COCO directory
 
 bench-train: setup  ## pictures per second of train.py's loop against the bare step (10 minutes at most)
 	$(BIN)/python -m benchmarks.train $(if $(ROOT),--root $(ROOT))
@@ -56,6 +56,9 @@ bench-data: setup  ## pictures per second of the data path, waiting, and setup a
 
 bench-references: setup  ## nearest palettes of as many pictures as COCO has (1 minute)
 	$(BIN)/python -m benchmarks.references
+
+bench-matching: setup  ## what AdaIN and WCT cost, over whole pictures and region by region (2 minutes)
+	$(BIN)/python -m benchmarks.matching
 
 lock: setup  ## resolve constraints.txt anew
 	$(BIN)/pip install --quiet uv

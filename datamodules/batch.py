@@ -12,6 +12,7 @@ from torch import Tensor
 from datamodules.augmentation import PackedPictures, Squares, crop, warp
 from datamodules.labels import VOID
 from stylecolor.color import rgb_to_lab
+from stylecolor.regions import LabelMap
 
 
 class Sample(NamedTuple):
@@ -31,7 +32,7 @@ class PictureBatch:
     """What the loader yields: 8-bit sRGB as it was prepared, one key for each picture's random draws on the device, and the names.
 
     `pictures` are the targets, then their references; `own_reference` marks targets that are their own reference; `random_crops` is set
-    in training.
+    in training; `label_values` are the labels of their label maps.
     """
 
     pictures: PackedPictures
@@ -39,6 +40,7 @@ class PictureBatch:
     keys: Int64[Tensor, " batch"]
     ids: list[str]
     random_crops: bool
+    label_values: tuple[int, ...] = ()
 
     @property
     def target(self) -> PackedPictures:
@@ -89,6 +91,7 @@ class Batch:
     ids: list[str]
     target_labels: UInt8[Tensor, "batch height width"] | None = None
     reference_labels: UInt8[Tensor, "batch height width"] | None = None
+    label_values: tuple[int, ...] = ()
 
     @classmethod
     def from_pictures(cls, pictures: PictureBatch, size: int, warps: bool = False) -> "Batch":
@@ -104,21 +107,35 @@ class Batch:
         reference = crop(pictures.reference, size, keys, "reference crop")
         if warps:
             reference = warp(reference, pictures.own_reference, pictures.keys)
-        return cls.from_squares(target, reference, pictures.keys, pictures.ids)
+        return cls.from_squares(target, reference, pictures.keys, pictures.ids, pictures.label_values)
 
     @classmethod
-    def from_squares(cls, target: Squares, reference: Squares, keys: Int64[Tensor, " batch"], ids: list[str]) -> "Batch":
+    def from_squares(
+        cls, target: Squares, reference: Squares, keys: Int64[Tensor, " batch"], ids: list[str], label_values: tuple[int, ...] = ()
+    ) -> "Batch":
         """From 8-bit pictures that have the right size."""
         rgb = target[0].float() / 255
         lab = rgb_to_lab(rgb)
-        return cls(rgb, lab[:, :1], lab[:, 1:], reference[0].float() / 255, keys, ids, target[1], reference[1])
+        return cls(rgb, lab[:, :1], lab[:, 1:], reference[0].float() / 255, keys, ids, target[1], reference[1], label_values)
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def label_maps(self) -> tuple[LabelMap, LabelMap]:
+        """Of targets and references.
+
+        Raises:
+            ValueError: when the data has none.
+        """
+        if self.target_labels is None or self.reference_labels is None:
+            raise ValueError("stage.regions=true: the data has no label maps; choose them with data.label_maps")
+        return LabelMap(self.target_labels, self.label_values), LabelMap(self.reference_labels, self.label_values)
+
 
 def collate(samples: list[Sample], random_crops: bool) -> PictureBatch:
     """Pack samples into a batch."""
+    maps = [labels for sample in samples for labels in (sample.target_labels, sample.reference_labels) if labels is not None]
+    counts = sum((np.bincount(labels.ravel(), minlength=VOID)[:VOID] for labels in maps), start=np.zeros(VOID, dtype=np.int64))
     return PictureBatch(
         pictures=_pack(
             [(sample.target, sample.target_labels) for sample in samples]
@@ -128,6 +145,8 @@ def collate(samples: list[Sample], random_crops: bool) -> PictureBatch:
         keys=torch.tensor([sample.key for sample in samples]),
         ids=[sample.id for sample in samples],
         random_crops=random_crops,
+        # found here, in the worker: on the device it would have to be waited for
+        label_values=tuple(np.flatnonzero(counts).tolist()),
     )
 
 

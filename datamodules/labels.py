@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-VOID = 255
-"""The label of pixels without a class, in every data set."""
+from stylecolor.regions import VOID
 
 
 class LabelMaps(Protocol):

@@ -10,7 +10,7 @@ from stylecolor.weights import read_state_file
 
 KEY = "stylecolor"
 """The entry of a checkpoint's dictionary that holds `describe`'s answer."""
-FORMAT = 1
+FORMAT = 2
 
 
 def describe(stage: str, **networks: dict[str, Any]) -> dict[str, Any]:

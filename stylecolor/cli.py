@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 weights = typer.Typer(
     help="Published weights: what there is, and verified copies in the cache (STYLECOLOR_CACHE names another place for it).",
+    short_help="List, fetch and verify published weights.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )

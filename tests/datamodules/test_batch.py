@@ -129,3 +129,31 @@ def test_moving_to_another_device_moves_everything() -> None:
         moved.own_reference,
     ]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_collating_finds_the_labels_that_occur() -> None:
+    made = samples(labelled=True)
+    loaded = collate(made, random_crops=True)
+    maps = [labels for sample in made for labels in (sample.target_labels, sample.reference_labels) if labels is not None]
+    assert loaded.label_values == tuple(sorted({int(value) for labels in maps for value in np.unique(labels)}))
+    assert loaded.to("cpu").label_values == loaded.label_values
+    assert pictures().label_values == ()
+
+
+def test_void_is_no_label() -> None:
+    whole = samples(labelled=True)[0]
+    void = whole._replace(target_labels=np.full((16, 16), VOID, np.uint8), reference_labels=np.full((20, 16), 7, np.uint8))
+    assert collate([void], random_crops=False).label_values == (7,)
+
+
+def test_a_batch_gives_the_label_maps_of_both_sides() -> None:
+    batch = Batch.from_pictures(pictures(labelled=True, random_crops=True), 16)
+    target, reference = batch.label_maps()
+    assert target.labels is batch.target_labels
+    assert reference.labels is batch.reference_labels
+    assert target.values == reference.values == batch.label_values == tuple(range(9))
+
+
+def test_label_maps_that_the_data_does_not_have_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"stage\.regions=true: the data has no label maps; choose them with data\.label_maps"):
+        Batch.from_pictures(pictures(), 16).label_maps()

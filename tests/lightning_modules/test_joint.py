@@ -130,7 +130,7 @@ def test_checkpoints_of_another_width_are_refused_by_name(tmp_path: Path) -> Non
 
 
 def test_training_without_any_hint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"stage\.hints=none: .*use stage=colorizer"):
+    with pytest.raises(ValueError, match=r"stage\.hints=none: .*use stage\.pipeline=precolor"):
         make_joint_stage(tmp_path, hints="none")
 
 
@@ -151,6 +151,13 @@ def test_what_is_trained_is_what_is_run(tmp_path: Path) -> None:
 
 
 def test_the_checkpoint_records_how_hints_are_drawn(tmp_path: Path) -> None:
-    stage = make_joint_stage(tmp_path, hints="bernoulli", mask_probability=0.7)
+    stage = make_joint_stage(tmp_path, hints="points", mask_probability=0.7, hint_points=5, pipeline="both", precolor="gray", feather=3)
     checkpoint = read_checkpoint(save_checkpoint(stage, tmp_path / "joint.ckpt"), "checkpoint", ("joint",))
-    assert checkpoint.networks["pipeline"] == {"hints": "bernoulli", "mask_probability": 0.7}
+    assert checkpoint.networks["pipeline"] == {
+        "hints": "points",
+        "mask_probability": 0.7,
+        "hint_points": 5,
+        "precolor": "gray",
+        "pipeline": "both",
+        "feather": 3,
+    }

@@ -16,7 +16,7 @@ from lightning_modules.base import Stage
 from lightning_modules.config import OptimizerConfig
 from stylecolor.checkpoint import read_checkpoint
 from stylecolor.color import join_lab
-from stylecolor.colorizer import ColorizationNet
+from stylecolor.colorizers import restore_colorizer
 from stylecolor.transfer import TransferNet
 from tests.stages import WIDTH, make_batch, make_colorizer_stage, make_joint_stage, make_transfer_stage, save_checkpoint
 
@@ -85,6 +85,38 @@ def test_the_step_schedule_counts_epochs(make: Make) -> None:
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
 
 
+def test_the_milestones_schedule_steps_at_its_epochs_once_each(make: Make) -> None:
+    stage = make(optimizer=OptimizerConfig(lr=1.0, schedule="milestones", gamma=0.1, milestones=[1, 3]))
+    configured: Any = stage.configure_optimizers()
+    settings = configured["lr_scheduler"]
+    assert settings["interval"] == "epoch"
+    rates = []
+    for _ in range(6):
+        rates.append(configured["optimizer"].param_groups[0]["lr"])
+        configured["optimizer"].step()
+        settings["scheduler"].step()
+    assert rates == pytest.approx([1, 0.1, 0.1, 0.01, 0.01, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"schedule": "milestones"}, r"stage\.optimizer\.schedule=milestones needs stage\.optimizer\.milestones"),
+        ({"milestones": [0]}, r"stage\.optimizer\.milestones=0"),
+        ({"milestones": [3, 2]}, r"stage\.optimizer\.milestones=\[3, 2\] .*rising"),
+        ({"milestones": [2, 2]}, r"stage\.optimizer\.milestones=\[2, 2\] must be different"),
+    ],
+)
+def test_wrong_milestones_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OptimizerConfig(**settings)
+
+
+def test_settings_of_another_schedule_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    make_colorizer_stage(optimizer=OptimizerConfig(schedule="step", milestones=[3], gamma=0.1))
+    assert [record.getMessage() for record in caplog.records] == ["stage.optimizer.milestones is ignored by stage.optimizer.schedule=step"]
+
+
 def test_losses_have_the_names_that_are_announced(make: Make) -> None:
     stage = make()
     output = stage.step(make_batch(2))
@@ -101,9 +133,9 @@ def test_a_checkpoint_says_what_networks_it_holds(make: Make, tmp_path: Path) ->
     assert checkpoint.global_step == 17
     assert checkpoint.networks == stage.networks()
     assert all(name.startswith(("transfer.", "colorizer.")) for name in checkpoint.state)
-    for name, kind in (("transfer", TransferNet), ("colorizer", ColorizationNet)):
+    for name, restore in (("transfer", TransferNet.from_settings), ("colorizer", restore_colorizer)):
         if name in checkpoint.networks:
-            network = kind.from_settings(checkpoint.networks[name])
+            network = restore(checkpoint.networks[name])
             network.load_state_dict(checkpoint.network_state(name), strict=True)
             own = stage.get_submodule(name).state_dict()
             assert all(torch.equal(tensor, own[key]) for key, tensor in network.state_dict().items())

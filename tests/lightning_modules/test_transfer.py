@@ -7,7 +7,9 @@ from tests.stages import make_batch, make_transfer_stage
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
-    loss = TransferLossConfig(0.3, 0.6, content_coefficient=2.0, style_coefficient=5.0, normalize=False)
+    loss = TransferLossConfig(
+        perceptual_coefficient=0.3, reconstruction_coefficient=0.6, content_coefficient=2.0, style_coefficient=5.0, normalize=False
+    )
     stage = make_transfer_stage(loss=loss)
     batch = make_batch(2)
     output = stage.transfer(batch.target_rgb, batch.reference_rgb)
@@ -37,9 +39,14 @@ def test_the_reports_coefficients_are_the_defaults_but_the_styles() -> None:
 
 
 def test_network_settings_reach_the_network() -> None:
-    stage = make_transfer_stage(sites=["encoder", "skips"], skips="pre_pool", norm="none", padding="reflect", alpha=0.5)
+    form = {"skips": "pre_pool", "norm": "none", "padding": "reflect"}
+    encoder = EncoderConfig("random", padding="reflect")
+    stage = make_transfer_stage(matching="wct", sites=["encoder", "skips"], alpha=0.5, encoder=encoder, **form)
     expected = {
         "width": 0.125,
+        "encoder_padding": "reflect",
+        "gray_encoder": False,
+        "matching": "wct",
         "sites": ["encoder", "skips"],
         "skips": "pre_pool",
         "norm": "none",

@@ -37,21 +37,20 @@ def match_by_hand(
     matching: str,
     content: np.ndarray,
     style: np.ndarray,
-    core: np.ndarray | None = None,
-    style_core: np.ndarray | None = None,
-    blend: np.ndarray | None = None,
+    regions: np.ndarray | None = None,
+    style_regions: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Of features (batch, channels, height, width), by weights (batch, regions, height, width): cores are measured, blends mixed."""
+    """Of features (batch, channels, height, width), by weights (batch, regions, height, width)."""
     result = np.empty(content.shape)
     for sample in range(len(content)):
         x, y = (features[min(sample, len(features) - 1)].astype(float).reshape(content.shape[1], -1).T for features in (content, style))
         whole = map_onto(matching, x, np.ones(len(x)), y, np.ones(len(y)))
         matched = whole(x)
-        if core is not None and style_core is not None:
-            for index, region in enumerate(core[sample]):
+        if regions is not None and style_regions is not None:
+            for index, region in enumerate(regions[sample]):
                 if region.any():
-                    region_style = style_core[min(sample, len(style_core) - 1), index]
+                    region_style = style_regions[min(sample, len(style_regions) - 1), index]
                     own = map_onto(matching, x, region.ravel(), y, region_style.ravel())
-                    matched += (region if blend is None else blend[sample, index]).reshape(-1, 1) * (own(x) - whole(x))
+                    matched += region.reshape(-1, 1) * (own(x) - whole(x))
         result[sample] = matched.T.reshape(content.shape[1:])
     return result

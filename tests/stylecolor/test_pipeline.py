@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from stylecolor.color import gray_rgb, join_lab, rgb_to_lab
 from stylecolor.hints import empty_hints, make_sampler
 from stylecolor.pipeline import ExemplarColorizer, colorize_exemplar
+from stylecolor.precolor import precolor_by
+from stylecolor.reference_style import ReferenceStyle, assign_regions, mix_styles
+from stylecolor.regions import VOID, LabelMap
 from tests.stages import make_batch, make_colorizer_stage, make_joint_stage, make_transfer_stage, save_checkpoint
 
 BATCH = make_batch(4, 64)
@@ -99,7 +102,9 @@ def test_the_reference_decides_the_colours(pipeline: ExemplarColorizer) -> None:
 def test_the_steps_follow_each_other_as_described(pipeline: ExemplarColorizer) -> None:
     l, keys, sampler = BATCH.target_l, BATCH.keys, make_sampler("bernoulli", 0.8)
     with torch.no_grad():
-        found = colorize_exemplar(pipeline.transfer, pipeline.colorizer, l, BATCH.reference_rgb, keys, sampler)
+        found = colorize_exemplar(
+            pipeline.transfer, pipeline.colorizer, l, BATCH.reference_rgb, keys, sampler, precolor_by(pipeline.colorizer)
+        )
         precolor = pipeline.colorizer(l, *empty_hints(torch.zeros(4, 2, 64, 64)))
         coarse = rgb_to_lab(pipeline.transfer(join_lab(l, precolor), BATCH.reference_rgb))[:, 1:]
         hints = sampler(coarse, keys)
@@ -110,7 +115,7 @@ def test_the_steps_follow_each_other_as_described(pipeline: ExemplarColorizer) -
 
 def test_the_precolorization_is_made_in_eval_mode_and_without_gradient(checkpoint: Path) -> None:
     pipeline = ExemplarColorizer.from_checkpoint(checkpoint)
-    arguments = (BATCH.target_l, BATCH.reference_rgb, BATCH.keys, pipeline.sampler)
+    arguments = (BATCH.target_l, BATCH.reference_rgb, BATCH.keys, pipeline.sampler, pipeline.precolor)
     expected = colorize_exemplar(pipeline.transfer, pipeline.colorizer, *arguments).precolor_ab
     pipeline.colorizer.train()
     found = colorize_exemplar(pipeline.transfer, pipeline.colorizer, *arguments)
@@ -155,7 +160,7 @@ def test_8_bit_references_are_refused(pipeline: ExemplarColorizer) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 1, 64, 64), (3, 3, 64, 64), (1, 3, 8, 64)])
 def test_references_of_other_shapes_are_refused(pipeline: ExemplarColorizer, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"colorize: .*reference.* got"):
+    with pytest.raises(ValueError, match=r"reference.* got"):
         pipeline.colorize(BATCH.target_rgb[:2], torch.rand(shape))
 
 
@@ -200,3 +205,193 @@ def test_the_library_needs_no_training_framework(checkpoint: Path) -> None:
 def test_importing_the_package_alone_is_cheap() -> None:
     program = "import sys, stylecolor, stylecolor.choices, stylecolor.errors; print('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def labels(count: int = 4, size: int = 64, seed: int = 0) -> Tensor:
+    """Three regions and void, in blocks of 16 px."""
+    blocks = torch.randint(0, 4, (count, 4, 4), generator=torch.Generator().manual_seed(seed))
+    return torch.tensor([1, 2, 3, VOID], dtype=torch.uint8)[blocks].repeat_interleave(size // 4, 1).repeat_interleave(size // 4, 2)
+
+
+@pytest.fixture(scope="module")
+def regional(tmp_path_factory: pytest.TempPathFactory) -> ExemplarColorizer:
+    transfer = make_transfer_stage(sites=["encoder", "skips", "decoder"], skips="pre_pool")
+    path = save_joint(tmp_path_factory.mktemp("regional"), transfer=transfer, hints="all", regions=True, feather=2)
+    return ExemplarColorizer.from_checkpoint(path)
+
+
+def test_several_references_are_mixed_in_their_weights(pipeline: ExemplarColorizer) -> None:
+    target, references = BATCH.target_rgb[:2], [BATCH.reference_rgb[:1], BATCH.reference_rgb[1:2, :, :48], BATCH.reference_rgb[2:3]]
+    styles = [pipeline.encode_reference(reference) for reference in references]
+    for weights in (None, [1, 2, 0.5]):
+        expected = pipeline.colorize(target, mix_styles(styles, weights))
+        assert torch.equal(pipeline.colorize(target, references, weights), expected)
+        assert torch.equal(pipeline.colorize(target, [styles[0], *references[1:]], weights), expected)
+    equal, own = pipeline.colorize(target, references), pipeline.colorize(target, references, [1, 2, 0.5])
+    assert (equal - own).abs().max() > 1e-4
+    torch.testing.assert_close(
+        pipeline.colorize(target, references, [0, 3, 0]), pipeline.colorize(target, references[1]), atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize("weights", [[1], [1, -1], [0, 0], [float("nan"), 1]])
+def test_weights_that_do_not_fit_are_refused(pipeline: ExemplarColorizer, weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="weights="):
+        pipeline.colorize(BATCH.target_rgb, [BATCH.reference_rgb[:1], BATCH.reference_rgb[1:2]], weights)
+    with pytest.raises(ValueError, match="references: none is given"):
+        pipeline.colorize(BATCH.target_rgb, [])
+
+
+def test_weights_of_a_single_reference_are_refused(pipeline: ExemplarColorizer) -> None:
+    for reference in (BATCH.reference_rgb[:1], pipeline.encode_reference(BATCH.reference_rgb[:1])):
+        with pytest.raises(ValueError, match=r"weights=\[0\.5, 0\.5\] belong to several references; pass them as a list"):
+            pipeline.colorize(BATCH.target_rgb, reference, [0.5, 0.5])
+
+
+def test_label_maps_match_regions_with_each_other(regional: ExemplarColorizer) -> None:
+    own, other = labels(), labels(seed=1)
+    found = regional.colorize(BATCH.target_rgb, BATCH.reference_rgb, target_labels=own, reference_labels=other)
+    style = regional.encode_reference(BATCH.reference_rgb, other)
+    assert torch.equal(regional.colorize(BATCH.target_rgb, style, target_labels=own), found)
+    plain = regional.colorize(BATCH.target_rgb, BATCH.reference_rgb)
+    assert (found - plain).abs().max() > 0.01
+    void = torch.full_like(own, VOID)
+    for maps in ((void, other), (own, void), (None, other), (own, None)):
+        same = regional.colorize(BATCH.target_rgb, BATCH.reference_rgb, target_labels=maps[0], reference_labels=maps[1])
+        torch.testing.assert_close(same, plain, atol=1e-4, rtol=0)
+
+
+def test_the_feather_of_the_checkpoint_is_used(regional: ExemplarColorizer) -> None:
+    assert regional.feather == 2
+    own, other = LabelMap.read(labels()), LabelMap.read(labels(seed=1))
+    found = regional.colorize(BATCH.target_rgb, BATCH.reference_rgb, target_labels=own.labels, reference_labels=other.labels)
+    with torch.inference_mode():
+        arguments = (
+            regional.transfer,
+            regional.colorizer,
+            BATCH.target_l,
+            BATCH.reference_rgb,
+            BATCH.keys,
+            regional.sampler,
+            regional.precolor,
+        )
+        results = [colorize_exemplar(*arguments, "both", own, other, feather).ab for feather in (0, 2)]
+    assert (results[0] - results[1]).abs().max() > 0.1
+    torch.testing.assert_close(found, join_lab(BATCH.target_l, results[1]), atol=1e-4, rtol=0)
+
+
+def test_pictures_with_label_maps_come_out_the_same_alone_and_in_a_batch(regional: ExemplarColorizer) -> None:
+    own, other = labels(), labels(seed=1)
+    together = regional.colorize(BATCH.target_rgb, BATCH.reference_rgb, target_labels=own, reference_labels=other)
+    for index in range(4):
+        one = slice(index, index + 1)
+        alone = regional.colorize(BATCH.target_rgb[one], BATCH.reference_rgb[one], target_labels=own[one], reference_labels=other[one])
+        torch.testing.assert_close(alone[0], together[index], atol=1e-4, rtol=0)
+
+
+def test_each_region_may_have_a_reference_of_its_own(regional: ExemplarColorizer, tmp_path: Path) -> None:
+    default, other = (regional.encode_reference(BATCH.reference_rgb[index : index + 1]) for index in (0, 2))
+    assigned = assign_regions(default, {2: other})
+    assigned.save(tmp_path / "style.safetensors")
+    found = regional.colorize(BATCH.target_rgb, ReferenceStyle.load(tmp_path / "style.safetensors"), target_labels=labels())
+    assert torch.equal(found, regional.colorize(BATCH.target_rgb, assigned, target_labels=labels()))
+    assert (found - regional.colorize(BATCH.target_rgb, default)).abs().max() > 0.01
+
+
+def test_label_maps_of_several_references_are_refused(pipeline: ExemplarColorizer) -> None:
+    for reference in ([BATCH.reference_rgb], pipeline.encode_reference(BATCH.reference_rgb)):
+        with pytest.raises(ValueError, match="reference_labels belong to one reference picture; encode others with encode_reference"):
+            pipeline.colorize(BATCH.target_rgb, reference, target_labels=labels(), reference_labels=labels())
+
+
+@pytest.mark.parametrize("wrong", [labels(3), labels(4, 32), labels().long(), labels()[:, None]])
+def test_label_maps_of_other_sizes_and_types_are_refused(pipeline: ExemplarColorizer, wrong: Tensor) -> None:
+    for maps in ((wrong, labels()), (labels(), wrong)):
+        with pytest.raises(ValueError, match="label maps"):
+            pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb, target_labels=maps[0], reference_labels=maps[1])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_targets_and_references_without_texture_give_finite_pictures(pipeline: ExemplarColorizer, value: float) -> None:
+    flat = torch.full((1, 3, 64, 64), value)
+    for target, reference in ((flat, BATCH.reference_rgb[:1]), (BATCH.target_rgb[:1], flat), (flat, flat)):
+        assert pipeline.colorize(target, reference).isfinite().all()
+
+
+PRECOLORS = ("network", "eccv16", "siggraph17", "gray", "gray_encoder")
+
+
+def save_joint_with(directory: Path, precolor: str, **settings: Any) -> Path:
+    weights = {}
+    if precolor in ("eccv16", "siggraph17"):
+        other = make_colorizer_stage(network=precolor)
+        torch.manual_seed(9)
+        for parameter in other.colorizer.parameters():
+            if parameter.ndim == 4:
+                nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
+        weights["precolor_weights"] = str(save_checkpoint(other, directory / "precolor.ckpt"))
+    return save_joint(directory, hints="all", precolor=precolor, **weights, **settings)
+
+
+@pytest.mark.parametrize("precolor", PRECOLORS)
+def test_a_checkpoint_brings_its_precolorization(tmp_path: Path, precolor: str) -> None:
+    path = save_joint_with(tmp_path, precolor)
+    (tmp_path / "precolor.ckpt").unlink(missing_ok=True)
+    pipeline = ExemplarColorizer.from_checkpoint(path)
+    assert not any(module.training for module in pipeline.modules())
+    seen: list[Tensor] = []
+    pipeline.transfer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    found = pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb)
+    alone = pipeline.colorize(BATCH.target_rgb[1:2], BATCH.reference_rgb[1:2])
+    torch.testing.assert_close(alone[0], found[1], atol=5e-4, rtol=0)
+    l, zeros = rgb_to_lab(BATCH.target_rgb)[:, :1], torch.zeros(4, 2, 64, 64)
+    if precolor in ("gray", "gray_encoder"):
+        expected = gray_rgb(l)[:, : 1 if precolor == "gray_encoder" else 3]
+    else:
+        network = pipeline.colorizer if precolor == "network" else pipeline.precolorizer
+        assert network is not None
+        with torch.no_grad():
+            expected = join_lab(l, network(l, *empty_hints(zeros)))
+        assert (expected - gray_rgb(l)).abs().max() > 0.02, "the network paints nothing"
+    torch.testing.assert_close(seen[0], expected, atol=1e-5, rtol=0)
+
+
+def test_every_precolorization_gives_another_picture(tmp_path: Path) -> None:
+    results = []
+    for precolor in PRECOLORS:
+        pipeline = ExemplarColorizer.from_checkpoint(save_joint_with(tmp_path / precolor, precolor))
+        results.append(pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb))
+    for index, one in enumerate(results):
+        for other in results[:index]:
+            assert (one - other).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("parts", ["transfer", "precolor", "both"])
+def test_a_checkpoint_says_which_parts_make_the_result(tmp_path: Path, parts: str) -> None:
+    pipeline = ExemplarColorizer.from_checkpoint(save_joint(tmp_path, hints="all", pipeline=parts))
+    l, zeros = rgb_to_lab(BATCH.target_rgb)[:, :1], torch.zeros(4, 2, 64, 64)
+    found = pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb)
+    with torch.no_grad():
+        uncolored = pipeline.colorizer(l, *empty_hints(zeros))
+        coarse = rgb_to_lab(pipeline.transfer(join_lab(l, uncolored), BATCH.reference_rgb))[:, 1:]
+        refined = pipeline.colorizer(l, coarse, torch.ones_like(l))
+    expected = {"precolor": uncolored, "transfer": coarse, "both": refined}
+    torch.testing.assert_close(found, join_lab(l, expected.pop(parts)), atol=1e-4, rtol=0)
+    for other in expected.values():
+        assert (found - join_lab(l, other)).abs().max() > 0.01
+    alone = pipeline.colorize(BATCH.target_rgb[2:3], BATCH.reference_rgb[2:3])
+    torch.testing.assert_close(alone[0], found[2], atol=1e-4, rtol=0)
+
+
+def test_an_unknown_pipeline_is_refused(pipeline: ExemplarColorizer) -> None:
+    arguments = (
+        pipeline.transfer,
+        pipeline.colorizer,
+        BATCH.target_l,
+        BATCH.reference_rgb,
+        BATCH.keys,
+        pipeline.sampler,
+        pipeline.precolor,
+    )
+    with pytest.raises(ValueError, match=r"stage\.pipeline=transfr .*did you mean transfer"):
+        colorize_exemplar(*arguments, "transfr")

@@ -5,9 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylecolor.choices import SITES, SKIPS
-from stylecolor.encoder import IMAGENET_MEAN, IMAGENET_STD
-from stylecolor.transfer import TransferNet
+from stylecolor.choices import MATCHINGS, SITES, SKIPS
+from stylecolor.encoder import IMAGENET_MEAN, IMAGENET_STD, VGG19Encoder
+from stylecolor.matching import match_features
+from stylecolor.reference_style import assign_regions, mix_styles
+from stylecolor.regions import VOID, LabelMap
+from stylecolor.transfer import Decoder, TransferNet
 
 WIDTH = 0.0625
 
@@ -19,7 +22,9 @@ def pictures(seed: int, batch: int = 2, height: int = 32, width: int = 32) -> Te
 def make_transfer(sites: tuple[str, ...] = ("bottleneck",), skips: str = "slices", width: float = WIDTH, **settings: object) -> TransferNet:
     """With random weights, random BatchNorm statistics and an output in the middle of [0, 1], so that little is clamped."""
     torch.manual_seed(0)
-    transfer = TransferNet(width, "random", sites, skips=skips, **settings)  # pyright: ignore[reportArgumentType]
+    gray_encoder = VGG19Encoder("random", width, channels_in=1) if settings.pop("gray", False) else None
+    encoder = VGG19Encoder("random", width)
+    transfer = TransferNet(encoder, sites=sites, skips=skips, gray_encoder=gray_encoder, **settings)  # pyright: ignore[reportArgumentType]
     for module in transfer.decoder.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.1, 0.1)  # pyright: ignore[reportArgumentType]
@@ -32,6 +37,17 @@ def make_transfer(sites: tuple[str, ...] = ("bottleneck",), skips: str = "slices
     return transfer.eval()
 
 
+def label_map(batch: int, height: int = 32, width: int = 32, seed: int = 0) -> LabelMap:
+    """Four quarters whose crossing moves from picture to picture: labels 1, 2, 3 and void."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.empty(batch, height, width, dtype=torch.uint8)
+    for one in labels:
+        row, column = (int(torch.randint(side // 4, 3 * side // 4, (), generator=generator)) for side in (height, width))
+        one[:row, :column], one[:row, column:], one[row:, :column], one[row:, column:] = 1, 2, 3, VOID
+    return LabelMap.read(labels)
+
+
+matchings = pytest.mark.parametrize("matching", ["adain", "wct"])
 SUBSETS = [
     (skips, sites)
     for skips in SKIPS
@@ -39,39 +55,62 @@ SUBSETS = [
     for sites in combinations(SITES, count)
     if skips == "pre_pool" or "skips" not in sites
 ]
+subsets = pytest.mark.parametrize(("skips", "sites"), SUBSETS, ids=["+".join((skips, *sites)) for skips, sites in SUBSETS])
 
 
-@pytest.mark.parametrize(("skips", "sites"), SUBSETS, ids=["+".join((skips, *sites)) for skips, sites in SUBSETS])
-def test_every_subset_of_sites_stylizes_pictures_of_any_size(skips: str, sites: tuple[str, ...]) -> None:
-    transfer = make_transfer(sites, skips)
-    for size, reference_size in (((32, 48), (24, 64)), ((37, 50), (8, 8))):
-        output = transfer(pictures(0, 2, *size), pictures(1, 2, *reference_size))
+@subsets
+@matchings
+def test_every_subset_of_sites_stylizes_pictures_of_any_size(matching: str, skips: str, sites: tuple[str, ...]) -> None:
+    transfer, plain = make_transfer(sites, skips, matching=matching), make_transfer(sites, skips, matching="none")
+    for size, reference_size in (((32, 48), (24, 64)), ((37, 50), (16, 17))):
+        content, reference = pictures(0, 2, *size), pictures(1, 2, *reference_size) ** 3
+        output = transfer(content, reference)
         assert output.shape == (2, 3, *size)
         assert output.isfinite().all()
+        changed = (output - plain(content, reference)).abs().max()
+        assert changed > 1e-3 if sites else changed == 0
 
 
-@pytest.mark.parametrize(("skips", "sites"), SUBSETS, ids=["+".join((skips, *sites)) for skips, sites in SUBSETS])
-def test_statistics_computed_once_give_exactly_the_direct_result(skips: str, sites: tuple[str, ...]) -> None:
-    transfer = make_transfer(sites, skips)
+@subsets
+@matchings
+def test_statistics_computed_once_give_exactly_the_direct_result(matching: str, skips: str, sites: tuple[str, ...]) -> None:
+    transfer = make_transfer(sites, skips, matching=matching)
     content, reference = pictures(0, 3), pictures(1, 1, 40, 24)
     style = transfer.encode_reference(reference)
     assert torch.equal(transfer(content, style), transfer(content, reference))
     assert bool(style.statistics) == bool(sites)
+    own, other = label_map(3), label_map(1, 40, 24, seed=1)
+    style = transfer.encode_reference(reference, other, feather=2)
+    assert torch.equal(transfer(content, style, own, feather=2), transfer(content, reference, own, other, feather=2))
+    assert torch.equal(transfer(content, style), transfer(content, reference))
 
 
-@pytest.mark.parametrize(("skips", "sites"), SUBSETS, ids=["+".join((skips, *sites)) for skips, sites in SUBSETS])
-def test_a_picture_that_is_its_own_reference_is_only_decoded(skips: str, sites: tuple[str, ...]) -> None:
-    transfer, plain = make_transfer(sites, skips), make_transfer((), skips)
-    content = pictures(0)
-    torch.testing.assert_close(transfer(content, content), plain(content, pictures(1)), atol=1e-3, rtol=0)
+@subsets
+@matchings
+def test_a_picture_that_is_its_own_reference_is_only_decoded(matching: str, skips: str, sites: tuple[str, ...]) -> None:
+    transfer, plain = make_transfer(sites, skips, matching=matching), make_transfer((), skips)
+    content, labels = pictures(0), label_map(2)
+    expected = plain(content, pictures(1))
+    torch.testing.assert_close(transfer(content, content), expected, atol=1e-3, rtol=0)
+    for feather in (0, 3):
+        torch.testing.assert_close(transfer(content, content, labels, labels, feather), expected, atol=2e-3, rtol=0)
 
 
-def test_each_site_changes_the_result_in_its_own_way() -> None:
+@matchings
+def test_each_site_changes_the_result_in_its_own_way(matching: str) -> None:
     content, reference = pictures(0), pictures(1) ** 3
     chosen = [(), *((site,) for site in SITES), ("encoder", "skips", "decoder"), ("encoder", "decoder"), ("bottleneck", "skips")]
-    outputs = [make_transfer(sites, "pre_pool")(content, reference) for sites in chosen]
+    outputs = [make_transfer(sites, "pre_pool", matching=matching)(content, reference) for sites in chosen]
     for (first, one), (second, other) in combinations(zip(chosen, outputs, strict=True), 2):
         assert (one - other).abs().max() > 1e-3, f"{first} and {second} give the same picture"
+
+
+@pytest.mark.parametrize(("skips", "sites"), [case for case in SUBSETS if case[1]])
+def test_the_matchings_give_different_pictures(skips: str, sites: tuple[str, ...]) -> None:
+    content, reference = pictures(0), pictures(1) ** 3
+    outputs = [make_transfer(sites, skips, matching=matching)(content, reference) for matching in MATCHINGS]
+    for one, other in combinations(outputs, 2):
+        assert (one - other).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("other", ["encoder", "decoder"])
@@ -92,7 +131,7 @@ def test_strength_blends_from_the_content_to_the_matched_features() -> None:
 @pytest.mark.parametrize("sites", [("skips",), ("bottleneck", "skips"), ("encoder", "skips", "decoder")])
 def test_the_skips_site_is_refused_without_pooled_skips(sites: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"stage\.sites.*'skips'.*use stage\.skips=pre_pool"):
-        TransferNet(WIDTH, "random", sites, skips="slices")
+        make_transfer(sites, "slices")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +139,7 @@ def test_the_skips_site_is_refused_without_pooled_skips(sites: tuple[str, ...]) 
     [
         ({"sites": ("botleneck",)}, r"stage\.sites=botleneck .*did you mean bottleneck"),
         ({"sites": ("encoder", "encoder")}, r"stage\.sites=encoder,encoder names a site twice"),
+        ({"matching": "wtc"}, r"stage\.matching=wtc .*did you mean wct"),
         ({"skips": "pool"}, r"stage\.skips=pool"),
         ({"norm": "instance"}, r"stage\.norm=instance"),
         ({"padding": "zero"}, r"stage\.padding=zero .*did you mean zeros"),
@@ -108,7 +148,7 @@ def test_the_skips_site_is_refused_without_pooled_skips(sites: tuple[str, ...]) 
 )
 def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TransferNet(WIDTH, "random", **settings)  # pyright: ignore[reportArgumentType]
+        TransferNet(VGG19Encoder("random", WIDTH), **settings)  # pyright: ignore[reportArgumentType]
 
 
 def test_only_evaluation_clamps() -> None:
@@ -126,7 +166,7 @@ def test_only_evaluation_clamps() -> None:
 
 def test_convolutions_have_the_reports_widths() -> None:
     with torch.device("meta"):
-        decoder = TransferNet(1.0, "empty").decoder
+        decoder = Decoder()
     widths = {
         level: [(module.in_channels, module.out_channels) for module in units.modules() if isinstance(module, nn.Conv2d)]
         for level, units in decoder.levels.items()
@@ -141,6 +181,16 @@ def test_convolutions_have_the_reports_widths() -> None:
     for module in decoder.modules():
         if isinstance(module, nn.Conv2d):
             assert (module.kernel_size, module.stride, module.padding, module.padding_mode) == ((3, 3), (1, 1), (1, 1), "zeros")
+
+
+def test_convolutions_of_pre_pool_have_the_authors_widths() -> None:
+    with torch.device("meta"):
+        decoder = Decoder(skips="pre_pool", norm="none", padding="reflect")
+    convolutions = [module for module in decoder.modules() if isinstance(module, nn.Conv2d)]
+    # conv4_1; conv3_4_2, conv3_3, conv3_2, conv3_1; conv2_2_2, conv2_1; conv1_2_2, conv1_1
+    expected = [(512, 256), (768, 256), (256, 256), (256, 256), (256, 128), (384, 128), (128, 64), (192, 64), (64, 3)]
+    assert [(module.in_channels, module.out_channels) for module in convolutions] == expected
+    assert {module.padding_mode for module in convolutions} == {"reflect"}
 
 
 def test_width_multiplies_every_channel_count_but_the_outputs() -> None:
@@ -185,16 +235,16 @@ def adain_by_hand(x: Tensor, y: Tensor) -> Tensor:
     return sigma_y * (x - x.mean((2, 3), keepdim=True)) / sigma_x + y.mean((2, 3), keepdim=True)
 
 
-def decode_level_by_hand(state: dict[str, Tensor], level: int, count: int, x: Tensor, reflect: bool = False) -> Tensor:
-    """`count` units of convolution, BatchNorm if there is one, and ReLU; the last of level 1 is bare."""
-    for index in range(count):
+def decode_level_by_hand(state: dict[str, Tensor], level: int, count: int, x: Tensor, reflect: bool = False, first: int = 0) -> Tensor:
+    """Units `first` to `count` of convolution, BatchNorm if there is one, and ReLU; the last of level 1 is bare."""
+    for index in range(first, count):
         name = f"decoder.levels.{level}.{index}"
         padded = F.pad(x, (1, 1, 1, 1), mode="reflect") if reflect else F.pad(x, (1, 1, 1, 1))
         x = F.conv2d(padded, state[f"{name}.0.weight"], state[f"{name}.0.bias"])
         if f"{name}.1.weight" in state:
             mean, var = state[f"{name}.1.running_mean"], state[f"{name}.1.running_var"]
             x = F.batch_norm(x, mean, var, state[f"{name}.1.weight"], state[f"{name}.1.bias"], training=False, eps=1e-5)
-        if not (level == 1 and index == count - 1):
+        if level != 1 or f"decoder.levels.1.{index + 1}.0.weight" in state:
             x = F.relu(x)
     return x
 
@@ -248,13 +298,15 @@ def test_the_papers_form_equals_a_direct_restatement() -> None:
         encoded: tuple[list[Tensor], list[Tensor], list[Tensor]], style: list[Tensor] | None, pools: list[Tensor] | None
     ) -> list[Tensor]:
         outputs, before, pooled = encoded
-        x, seen = decode_level_by_hand(state, 4, 4, outputs[3], reflect=True), []
-        for level in (3, 2, 1):
-            seen.append(x)
-            x = x if style is None else adain_by_hand(x, style[3 - level])
+        x, seen = decode_level_by_hand(state, 4, 1, outputs[3], reflect=True), []
+        for level, count in ((3, 4), (2, 2), (1, 2)):
             pool = pooled[level - 1] if pools is None else adain_by_hand(pooled[level - 1], pools[level - 1])
             x = torch.cat((double(torch.cat((x, pool), dim=1)), before[level - 1]), dim=1)
-            x = decode_level_by_hand(state, level, 2, x, reflect=True)
+            x = decode_level_by_hand(state, level, count - 1, x, reflect=True)
+            # the authors' level begins with the last convolution of ours
+            seen.append(x)
+            x = x if style is None else adain_by_hand(x, style[3 - level])
+            x = decode_level_by_hand(state, level, count, x, reflect=True, first=count - 1)
         return [*seen, x]
 
     style = encode_progressively_by_hand(state, reference, matched=None)
@@ -270,13 +322,170 @@ def test_only_the_decoder_gets_gradients() -> None:
     assert all(parameter.grad is None for parameter in transfer.encoder.parameters())
 
 
+@matchings
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_results_are_finite_under_autocast(dtype: torch.dtype) -> None:
-    transfer = make_transfer(("encoder", "skips", "decoder"), "pre_pool")
+def test_results_are_finite_under_autocast(matching: str, dtype: torch.dtype) -> None:
+    transfer = make_transfer(("encoder", "skips", "decoder"), "pre_pool", matching=matching)
     content = torch.cat((pictures(0, 1), torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)))
     with torch.autocast("cpu", dtype):
-        output = transfer(content, content.flip(0))
+        output = transfer(content, content.flip(0), label_map(3), label_map(3, seed=1), 2)
     assert output.isfinite().all()
+
+
+@matchings
+@pytest.mark.parametrize("sites", [("bottleneck",), ("encoder", "skips", "decoder")])
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_targets_and_references_without_texture_give_finite_pictures_and_gradients(
+    matching: str, sites: tuple[str, ...], value: float
+) -> None:
+    transfer = make_transfer(sites, "pre_pool", matching=matching).train()
+    flat = torch.full((2, 3, 32, 32), value)
+    for content, reference in ((flat, pictures(1)), (pictures(0), flat), (flat, flat)):
+        for labels in (None, label_map(2)):
+            output = transfer(content, reference, labels, labels, 2)
+            assert output.isfinite().all()
+            transfer.zero_grad()
+            output.square().mean().backward()
+            assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in transfer.parameters())
+
+
+@matchings
+def test_regions_take_the_statistics_of_the_same_label(matching: str) -> None:
+    transfer = make_transfer(("bottleneck",), matching=matching)
+    content, reference = pictures(0, 1, 64, 64), pictures(1, 1, 64, 64) ** 3
+    # aligned with the bottleneck's cells of 8 px, so that each belongs to one region
+    own, other = torch.ones(1, 64, 64, dtype=torch.uint8), torch.ones(1, 64, 64, dtype=torch.uint8)
+    own[:, :, 24:], other[:, 40:] = 2, 2
+    seen: list[Tensor] = []
+    handle = transfer.decoder.levels["4"].register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    transfer(content, reference, LabelMap.read(own), LabelMap.read(other))
+    handle.remove()
+    x, y = transfer.encoder(content)[3], transfer.encoder(reference)[3]
+    expected = torch.empty_like(x)
+    for left, top in ((slice(0, 3), slice(0, 5)), (slice(3, 8), slice(5, 8))):
+        expected[..., left] = match_features(x[..., left], y[..., top, :], matching)
+    torch.testing.assert_close(seen[0], expected, atol=1e-3, rtol=1e-3)
+
+
+@subsets
+@matchings
+def test_label_maps_change_the_result_unless_one_side_has_no_label(matching: str, skips: str, sites: tuple[str, ...]) -> None:
+    transfer = make_transfer(sites, skips, matching=matching)
+    content, reference = pictures(0), pictures(1, 2, 48, 40) ** 3
+    reference[:, :, :20] *= 0.3
+    own, other = label_map(2), label_map(2, 48, 40, seed=1)
+    expected = transfer(content, reference)
+    changed = (transfer(content, reference, own, other) - expected).abs().max()
+    assert changed > 1e-3 if sites else changed == 0
+    empty = LabelMap.read(torch.full((2, 32, 32), VOID, dtype=torch.uint8))
+    foreign = LabelMap.read(torch.full((2, 48, 40), 9, dtype=torch.uint8))
+    for pair in ((empty, other), (own, foreign), (None, other), (own, None)):
+        torch.testing.assert_close(transfer(content, reference, *pair), expected, atol=1e-5, rtol=0)
+
+
+@matchings
+def test_feathering_changes_what_is_near_a_border(matching: str) -> None:
+    transfer = make_transfer(("encoder",), matching=matching)
+    content, reference = pictures(0), pictures(1) ** 3
+    hard, soft, softer = (transfer(content, reference, label_map(2), label_map(2, seed=1), feather) for feather in (0, 2, 8))
+    for one, other in combinations((hard, soft, softer), 2):
+        assert (one - other).abs().max() > 1e-3
+
+
+@matchings
+def test_pictures_with_regions_come_out_the_same_alone_and_in_a_batch(matching: str) -> None:
+    transfer = make_transfer(("encoder", "skips", "decoder"), "pre_pool", matching=matching)
+    content, reference, own, other = pictures(0, 3), pictures(1, 3), label_map(3), label_map(3, seed=1)
+    together = transfer(content, reference, own, other, 2)
+    for index in range(3):
+        one = slice(index, index + 1)
+        maps = (LabelMap.read(own.labels[one]), LabelMap.read(other.labels[one]))
+        torch.testing.assert_close(transfer(content[one], reference[one], *maps, 2), together[one], atol=1e-4, rtol=0)
+
+
+def test_regions_are_measured_and_applied_with_the_same_feather() -> None:
+    transfer = make_transfer()
+    style = transfer.encode_reference(pictures(1), label_map(2), feather=3)
+    mixed = mix_styles([style, transfer.encode_reference(pictures(2))])
+    assert torch.equal(
+        transfer(pictures(0), style, label_map(2), feather=3), transfer(pictures(0), pictures(1), label_map(2), label_map(2), 3)
+    )
+    for refused in (style, mixed, assign_regions(mixed, {1: style})):
+        with pytest.raises(ValueError, match="measured with feather=3, the targets have 0"):
+            transfer(pictures(0), refused, label_map(2))
+    with pytest.raises(ValueError, match=r"measured with feather \[0, 3\]"):
+        mix_styles([style, transfer.encode_reference(pictures(2), label_map(2))])
+    # without regions it means nothing
+    transfer(pictures(0), transfer.encode_reference(pictures(1)), label_map(2), feather=2)
+
+
+def test_a_target_with_other_channels_than_its_encoders_is_refused() -> None:
+    with pytest.raises(ValueError, match="the content has 1 channels, its encoder takes 3"):
+        make_transfer()(pictures(0)[:, :1], pictures(1))
+
+
+def test_label_maps_of_another_size_are_refused() -> None:
+    transfer = make_transfer()
+    with pytest.raises(ValueError, match=r"label maps of the target: have shape \(2, 32, 40\), its pictures need \(2, 32, 32\)"):
+        transfer(pictures(0), pictures(1), label_map(2, 32, 40), label_map(2))
+    with pytest.raises(ValueError, match=r"label maps of the reference: have shape \(1, 32, 32\), its pictures need \(2, 32, 32\)"):
+        transfer(pictures(0), pictures(1), label_map(2), label_map(1))
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        (torch.rand(1, 3, 15, 64), r"reference: needs sides of 16 px at least, got \(15, 64\)"),
+        (torch.rand(1, 3, 64, 8), r"reference: needs sides of 16 px at least, got \(64, 8\)"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), r"reference: .*torch\.uint8; divide uint8 by 255 first"),
+        (torch.rand(3, 32, 32), r"reference: expected shape \(batch, 3, height, width\), got \(3, 32, 32\)"),
+        (torch.rand(1, 1, 32, 32), r"reference: expected shape .*, got \(1, 1, 32, 32\)"),
+    ],
+)
+def test_what_is_no_reference_is_refused(reference: Tensor, message: str) -> None:
+    transfer = make_transfer()
+    with pytest.raises(ValueError, match=message):
+        transfer(pictures(0), reference)
+    with pytest.raises(ValueError, match=message):
+        transfer.encode_reference(reference)
+
+
+def make_pair_for_gray(padding: str) -> tuple[TransferNet, TransferNet]:
+    """With a grey encoder, and with the colour encoder for targets too; both with the same weights."""
+    networks = []
+    for gray in (True, False):
+        torch.manual_seed(0)
+        gray_encoder = VGG19Encoder("random", WIDTH, padding=padding, channels_in=1) if gray else None
+        encoder = VGG19Encoder("random", WIDTH, padding=padding)
+        networks.append(
+            TransferNet(encoder, "adain", ("encoder", "skips"), skips="pre_pool", norm="none", gray_encoder=gray_encoder).eval()
+        )
+        nn.init.constant_(networks[-1].decoder.levels["1"][-1][0].bias, 0.5)
+    return networks[0], networks[1]
+
+
+def test_a_gray_encoder_sees_what_the_colour_encoder_sees_of_gray_pictures() -> None:
+    gray, color = make_pair_for_gray("reflect")
+    content, reference = pictures(0)[:, :1], pictures(1) ** 3
+    output = gray(content, reference)
+    assert output.std() > 1e-3
+    torch.testing.assert_close(output, color(content.expand(-1, 3, -1, -1), reference), atol=1e-4, rtol=0)
+    assert gray.gray_encoder is not None
+    with torch.no_grad():
+        for parameter in gray.gray_encoder.parameters():
+            parameter *= 0.5
+            parameter += 0.1
+    assert (gray(content, reference) - output).abs().max() > 1e-3, "the colour encoder sees the targets"
+
+
+def test_a_gray_encoder_with_zero_padding_differs_only_by_the_border() -> None:
+    gray, color = (network.encoder if network.gray_encoder is None else network.gray_encoder for network in make_pair_for_gray("zeros"))
+    content = pictures(0, 1, 96, 96)[:, :1]
+    for level, (own, other) in enumerate(zip(gray(content), color(content.expand(-1, 3, -1, -1)), strict=True)):
+        side = own.shape[-1]
+        inside = slice(side // 3, side - side // 3)
+        torch.testing.assert_close(own[..., inside, inside], other[..., inside, inside], atol=1e-4, rtol=1e-4)
+        assert level or (own - other).abs().max() > 1e-3
 
 
 def test_settings_rebuild_the_network() -> None:
@@ -286,3 +495,18 @@ def test_settings_rebuild_the_network() -> None:
     content, reference = pictures(0), pictures(1)
     assert torch.equal(rebuilt.eval()(content, reference), transfer(content, reference))
     assert rebuilt.settings == transfer.settings
+
+
+def test_settings_rebuild_a_network_with_a_gray_encoder() -> None:
+    transfer = make_transfer(("encoder",), matching="wct", gray=True)
+    rebuilt = TransferNet.from_settings(transfer.settings).eval()
+    rebuilt.load_state_dict(transfer.state_dict())
+    content, reference = pictures(0)[:, :1], pictures(1)
+    assert torch.equal(rebuilt(content, reference), transfer(content, reference))
+    assert rebuilt.settings == transfer.settings
+
+
+def test_settings_may_be_overridden() -> None:
+    transfer = make_transfer(("encoder",))
+    rebuilt = TransferNet.from_settings(transfer.settings, matching="wct", sites=["decoder"], alpha=0.5)
+    assert (rebuilt.matching, rebuilt.sites, rebuilt.alpha) == ("wct", {"decoder"}, 0.5)
