@@ -33,13 +33,14 @@ class Moments(NamedTuple):
     """Mean and second moments of content, by slots as in `Statistics`, and its pixels about the whole picture's mean.
 
     Slot means are kept as offsets from that mean, since differences of large numbers lose digits; `second` is the variance of each channel
-    or the covariance.
+    or the covariance. Covariances of regions that have fewer pixels than channels are kept as `factor`, whose columns' products they are.
     """
 
     centred: Float[Tensor, "batch pixels channels"]
     mean: Float[Tensor, "batch 1 channels"]
     offset: Float[Tensor, "batch slots channels"]
     second: Tensor
+    factor: Float[Tensor, "batch regions region_pixels channels"] | None = None
 
 
 class Matching(ABC):
@@ -139,16 +140,20 @@ class WCT(Matching):
             return Moments(centred, mean, torch.zeros_like(mean), covariance)
         share = _shares(weights)
         offset = share @ centred
+        largest = max(1, int((share > 0).sum(-1).max()))
+        if largest < pixels.shape[2]:
+            # whose eigenvalues are those of a smaller matrix
+            return Moments(centred, mean, _with_whole(offset), covariance, _factors(centred, offset, share, largest))
         second = _block_covariances(centred, share) - offset.unsqueeze(-1) * offset.unsqueeze(-2)
         covariances = second * _bessel(share).unsqueeze(-1)
         return Moments(centred, mean, _with_whole(offset), torch.cat((covariance, covariances), dim=1))
 
     def _root(self, moments: Moments) -> Tensor:
-        return symmetric_power(_regularize(moments), 0.5)
+        return _regularized_power(moments, 0.5)
 
     def _apply(self, moments: Moments, style: Statistics, weights: Tensor | None, channels_last: bool) -> Tensor:
         # pixels are rows here, so the product is transposed
-        matrix = symmetric_power(_regularize(moments), -0.5) @ style.spread
+        matrix = _regularized_power(moments, -0.5) @ style.spread
         if weights is None:
             return moments.centred @ matrix.squeeze(1) + style.mean
         rest = (1 - weights.sum(1, keepdim=True)).clamp(min=0)
@@ -237,17 +242,27 @@ def _bessel(share: Tensor) -> Tensor:
     return torch.where(freedom > 1e-6, 1 / freedom.clamp(min=1e-6), 0.0)
 
 
-def _regularize(moments: Moments) -> Tensor:
-    covariance = moments.second
-    trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+def _regularized_power(moments: Moments, exponent: float) -> Float[Tensor, "batch slots channels channels"]:
+    """The power of the covariances, their eigenvalues raised by a floor, which the gradient takes for a constant."""
+    traces = [moments.second.diagonal(dim1=-2, dim2=-1).sum(-1)]
+    if moments.factor is not None:
+        traces.append(moments.factor.square().sum((-2, -1)))
     mean = moments.mean + moments.offset
-    floor = WCT_EPSILON * trace + _ROUNDING * mean.square().sum(-1) + _SMALLEST
-    identity = torch.eye(covariance.shape[-1], device=covariance.device, dtype=covariance.dtype)
-    return covariance + floor[..., None, None] * identity
+    floor = (WCT_EPSILON * torch.cat(traces, dim=1) + _ROUNDING * mean.square().sum(-1) + _SMALLEST).detach()
+    whole = moments.second.shape[1]
+    identity = torch.eye(mean.shape[-1], device=mean.device, dtype=mean.dtype)
+    power = symmetric_power(moments.second + floor[:, :whole, None, None] * identity, exponent)
+    if moments.factor is None:
+        return power
+    of_factor = _FactorPower.apply(moments.factor, floor[:, whole:, None], exponent)
+    return torch.cat((power, floor[:, whole:, None, None] ** exponent * identity + of_factor), dim=1)  # pyright: ignore[reportOperatorIssue]
 
 
 class _SymmetricPower(torch.autograd.Function):
-    """The derivative of an eigendecomposition is unbounded where eigenvalues coincide; that of the power itself is not."""
+    """The derivative of an eigendecomposition is unbounded where eigenvalues coincide; that of the power itself is not.
+
+    Source: Daleckii and Krein; Bhatia, *Matrix Analysis*, theorem V.3.3.
+    """
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, exponent: float) -> Tensor:
@@ -255,25 +270,48 @@ class _SymmetricPower(torch.autograd.Function):
         # rounding can leave the smallest ones of a regularised matrix below zero
         values = values.clamp(min=torch.finfo(values.dtype).eps * values[..., -1:].clamp(min=_SMALLEST))
         powers = values**exponent
-        ctx.save_for_backward(values, powers, vectors)
-        ctx.exponent = exponent
+        # divided differences (f(p) - f(q)) / (p - q) of the square root, 1 / (sqrt p + sqrt q), and of its inverse
+        sums = values.sqrt().unsqueeze(-1) + values.sqrt().unsqueeze(-2)
+        differences = 1 / sums if exponent > 0 else -powers.unsqueeze(-1) * powers.unsqueeze(-2) / sums
+        ctx.save_for_backward(vectors, differences)
         return (vectors * powers.unsqueeze(-2)) @ vectors.mT
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        values, powers, vectors = ctx.saved_tensors
-        # divided differences (f(p) - f(q)) / (p - q) of the square root, 1 / (sqrt p + sqrt q), and of its inverse
-        sums = values.sqrt().unsqueeze(-1) + values.sqrt().unsqueeze(-2)
-        differences = 1 / sums if ctx.exponent > 0 else -powers.unsqueeze(-1) * powers.unsqueeze(-2) / sums
-        inner = vectors.mT @ gradients[0] @ vectors
-        return vectors @ (inner * differences) @ vectors.mT, None
+        vectors, differences = ctx.saved_tensors
+        return vectors @ ((vectors.mT @ gradients[0] @ vectors) * differences) @ vectors.mT, None
+
+
+class _FactorPower(torch.autograd.Function):
+    """`(X^T X + floor)^exponent - floor^exponent`, by the eigenvalues k of the smaller `X X^T`: `X^T g(X X^T) X` with
+    `g(k) = ((k + floor)^exponent - floor^exponent) / k`."""
+
+    @staticmethod
+    def forward(ctx: Any, factor: Tensor, floor: Tensor, exponent: float) -> Tensor:
+        values, vectors = torch.linalg.eigh(factor @ factor.mT)
+        # written without differences of nearly equal numbers, and so are the divided differences of g
+        root, least = (values.clamp(min=0) + floor).sqrt(), floor.sqrt()
+        first, second, e = root.unsqueeze(-1), root.unsqueeze(-2), least.unsqueeze(-1)
+        if exponent > 0:
+            powers = 1 / (root + least)
+            differences = -1 / ((first + e) * (second + e) * (first + second))
+        else:
+            powers = -1 / (least * root * (root + least))
+            differences = (first + second + e) / (e * first * second * (first + e) * (second + e) * (first + second))
+        # turned first, since g is so large where X turns out next to nothing that sums over it would lose all digits
+        turned = vectors.mT @ factor
+        ctx.save_for_backward(vectors, turned, powers.unsqueeze(-1), differences)
+        return turned.mT @ (powers.unsqueeze(-1) * turned)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        vectors, turned, powers, differences = ctx.saved_tensors
+        half = turned @ (gradients[0] + gradients[0].mT)
+        return vectors @ (powers * half + (differences * (half @ turned.mT)) @ turned), None, None
 
 
 def symmetric_power(matrix: Float[Tensor, "*batch n n"], exponent: float) -> Float[Tensor, "*batch n n"]:
-    """The square root (`exponent` 0.5) or its inverse (-0.5) of symmetric positive definite matrices, differentiable everywhere.
-
-    Source of the derivative: Daleckii and Krein; Bhatia, *Matrix Analysis*, theorem V.3.3.
-    """
+    """The square root (`exponent` 0.5) or its inverse (-0.5) of symmetric positive definite matrices, differentiable everywhere."""
     assert abs(exponent) == 0.5
     return _SymmetricPower.apply(matrix, exponent)  # pyright: ignore[reportReturnType]
 
@@ -289,21 +327,21 @@ class _Blocks(NamedTuple):
     slot: Tensor
 
 
-def _make_blocks(weights: Float[Tensor, "batch slots pixels"]) -> _Blocks:
+def _make_blocks(weights: Float[Tensor, "batch slots pixels"], size: int = _BLOCK_PIXELS) -> _Blocks:
     batch, slots, pixels = weights.shape
     flat = weights.reshape(batch * slots, pixels)
     slot, position = flat.nonzero(as_tuple=True)
     counts = torch.bincount(slot, minlength=batch * slots)
-    blocks = (counts + _BLOCK_PIXELS - 1) // _BLOCK_PIXELS
+    blocks = (counts + size - 1) // size
     first_block = blocks.cumsum(0) - blocks
     rank = torch.arange(len(slot), device=slot.device) - (counts.cumsum(0) - counts)[slot]
-    place = first_block[slot] * _BLOCK_PIXELS + rank
+    place = first_block[slot] * size + rank
     block_slot = torch.repeat_interleave(torch.arange(batch * slots, device=slot.device), blocks)
-    pixel = torch.zeros(len(block_slot) * _BLOCK_PIXELS, dtype=torch.int64, device=slot.device)
+    pixel = torch.zeros(len(block_slot) * size, dtype=torch.int64, device=slot.device)
     weight = torch.zeros(len(pixel), dtype=weights.dtype, device=slot.device)
     pixel[place] = slot // slots * pixels + position
     weight[place] = flat[slot, position]
-    return _Blocks(pixel.view(-1, _BLOCK_PIXELS), weight.view(-1, _BLOCK_PIXELS, 1), block_slot)
+    return _Blocks(pixel.view(-1, size), weight.view(-1, size, 1), block_slot)
 
 
 def _block_covariances(centred: Tensor, share: Float[Tensor, "batch slots pixels"]) -> Float[Tensor, "batch slots channels channels"]:
@@ -315,6 +353,17 @@ def _block_covariances(centred: Tensor, share: Float[Tensor, "batch slots pixels
     products = (rows * blocks.weight).mT @ rows
     sums = centred.new_zeros(batch * slots, channels, channels).index_add(0, blocks.slot, products)
     return sums.view(batch, slots, channels, channels)
+
+
+def _factors(centred: Tensor, offset: Tensor, share: Tensor, largest: int) -> Float[Tensor, "batch slots largest channels"]:
+    """The pixels of each slot about its mean, scaled so that their products sum to its unbiased covariance."""
+    batch, slots, _ = share.shape
+    channels = centred.shape[-1]
+    blocks = _make_blocks(share, largest)
+    rows = centred.reshape(-1, channels)[blocks.pixel] - offset.reshape(-1, 1, channels)[blocks.slot]
+    scale = (blocks.weight * _bessel(share).reshape(-1, 1, 1)[blocks.slot]).sqrt()
+    factors = centred.new_zeros(batch * slots, largest, channels).index_copy(0, blocks.slot, rows * scale)
+    return factors.view(batch, slots, largest, channels)
 
 
 def _block_apply(moments: Moments, matrix: Tensor, style_mean: Tensor, weights: Tensor) -> Tensor:

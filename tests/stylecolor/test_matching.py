@@ -194,6 +194,18 @@ def test_hard_regions_equal_a_loop_over_masked_copies(matching: str, style_size:
     np.testing.assert_allclose(found.numpy(), by_hand, atol=1e-4, rtol=1e-4)
 
 
+def test_regions_with_fewer_pixels_than_channels_equal_the_formula() -> None:
+    content, style = features(2, 40, 8, 9).double(), features(2, 40, 7, 10, seed=1).double()
+    own, of_style = striped(6, 2, 8, 9).double(), striped(6, 2, 7, 10, seed=1).double()
+    for weights in (own, of_style):
+        assert 0 < weights.sum((2, 3)).min() <= weights.sum((2, 3)).max() < 40
+    expected = match_by_hand("wct", content.numpy(), style.numpy(), own.numpy(), of_style.numpy())
+    found = match_regions("wct", content, style, own, of_style)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4, rtol=1e-4)
+    found = match_regions("wct", content.float(), style.float(), own.float(), of_style.float())
+    np.testing.assert_allclose(found.numpy(), expected, atol=0.05, rtol=1e-3)
+
+
 @both
 @pytest.mark.parametrize("alpha", [0.4, 1.0])
 def test_soft_regions_equal_the_weighted_formula(matching: str, alpha: float) -> None:
@@ -358,6 +370,15 @@ def test_gradient_is_right(matching: str) -> None:
     assert torch.autograd.gradcheck(lambda x, y: match_features(x, y, matching, 0.7), (content, style))
     own, of_style = soft(2, 2, 3, 4).double(), soft(2, 2, 2, 5).double()
     assert torch.autograd.gradcheck(lambda x, y: match_regions(matching, x, y, own, of_style, 0.7), (content, style))
+
+
+def test_gradient_is_right_for_regions_with_fewer_pixels_than_channels() -> None:
+    content, style = features(1, 8, 3, 4).double().requires_grad_(), features(1, 8, 2, 5, seed=1).double().requires_grad_()
+    own, of_style = (torch.arange(size).view(1, 1, 1, size) // 4 == torch.arange(2).view(1, 2, 1, 1) for size in (12, 10))
+    weights = own.double().view(1, 2, 3, 4), of_style.double().view(1, 2, 2, 5)
+    # the floor of the eigenvalues, a constant to the gradient, is worth a few 1e-4
+    assert torch.autograd.gradcheck(lambda y: MATCHINGS["wct"].measure(y, weights[1]), (style,), atol=2e-3)
+    assert torch.autograd.gradcheck(lambda x: match_regions("wct", x, style.detach(), *weights), (content,), atol=5e-3, rtol=1e-2)
 
 
 @both
