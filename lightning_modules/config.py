@@ -17,7 +17,6 @@ from stylecolor.choices import (
     PIPELINES,
     PRECOLOR_NETWORKS,
     PRECOLORS,
-    SITES,
     check_sites,
     colorizer_blocks,
 )
@@ -177,6 +176,17 @@ class ExemplarConfig(StageConfig):
 _OF_MATCHING = ("sites", "alpha", "regions", "feather")
 
 
+def _ignored_by_matching(config: Any) -> dict[str, str]:
+    """Settings of the matching that have no effect because another one turns it off."""
+    if config.matching == "none":
+        return dict.fromkeys(_changed(config, _OF_MATCHING), "stage.matching=none")
+    if config.sites == []:
+        return dict.fromkeys(_changed(config, ("matching", "alpha", "regions", "feather")), "stage.sites=[]")
+    if config.alpha == 0:
+        return dict.fromkeys(_changed(config, ("matching", "sites", "regions", "feather")), "stage.alpha=0")
+    return {}
+
+
 @dataclass
 class TransferConfig(ExemplarConfig):
     """`stage=transfer`: the decoder learns to reconstruct the content in the style's colours."""
@@ -210,9 +220,7 @@ class TransferConfig(ExemplarConfig):
 
     def ignored(self) -> dict[str, str]:
         """See `StageConfig`."""
-        ignored = super().ignored()
-        if self.matching == "none":
-            ignored |= dict.fromkeys(_changed(self, _OF_MATCHING), "stage.matching=none")
+        ignored = super().ignored() | _ignored_by_matching(self)
         if self.precolor != "gray_encoder":
             ignored |= dict.fromkeys(_changed(self.encoder, ["gray_weights"], "encoder."), f"stage.precolor={self.precolor}")
         return ignored
@@ -248,6 +256,8 @@ class HintedConfig(StageConfig):
         """See `StageConfig`."""
         of_sampler = {"mask_probability": "bernoulli", "hint_points": "points"}
         unused = [name for name, sampler in of_sampler.items() if sampler != self.hints]
+        if self.hints == "none":
+            unused += ["empty_probability", "lambda_"]
         return super().ignored() | dict.fromkeys(_changed(self, unused), f"stage.hints={self.hints}")
 
 
@@ -392,24 +402,29 @@ class JointConfig(HintedConfig, ExemplarConfig):
         super().__post_init__()
         check_choice("stage.pipeline", self.pipeline, PIPELINES)
         check_choice("stage.precolor", self.precolor, PRECOLORS)
-        if self.hints == "none" and self.pipeline == "both":
+        nothing = {
+            "hints=none": self.hints == "none",
+            "mask_probability=1": self.hints == "bernoulli" and self.mask_probability == 1,
+            "hint_points=0": self.hints == "points" and self.hint_points == 0,
+            "empty_probability=1": self.empty_probability == 1,
+        }
+        if self.pipeline == "both" and any(nothing.values()):
+            setting = next(name for name, hidden in nothing.items() if hidden)
             raise ValueError(
-                "stage.hints=none: without hints no gradient reaches the transfer's decoder in stage=joint; use stage.pipeline=precolor"
+                f"stage.{setting}: without hints no gradient reaches the transfer's decoder in stage=joint; use stage.pipeline=precolor"
             )
         if self.matching is not None:
             check_choice("stage.matching", self.matching, MATCHINGS)
         if self.sites is not None:
             self.sites = _names(self.sites)
-            for site in self.sites:
-                check_choice("stage.sites", site, SITES)
+            # which skips there are, the checkpoint says
+            check_sites(self.sites, "pre_pool")
         if self.alpha is not None:
             check_range("stage.alpha", self.alpha, low=0, high=1)
 
     def ignored(self) -> dict[str, str]:
         """See `StageConfig`."""
-        ignored = super().ignored()
-        if self.matching == "none":
-            ignored |= dict.fromkeys(_changed(self, _OF_MATCHING), "stage.matching=none")
+        ignored = super().ignored() | _ignored_by_matching(self)
         if self.pipeline == "precolor":
             names = ("precolor", "precolor_weights", "matching", *_OF_MATCHING)
             ignored |= dict.fromkeys(_changed(self, names), "stage.pipeline=precolor")

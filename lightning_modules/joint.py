@@ -86,11 +86,14 @@ class JointStage(Stage):
 
     def networks(self) -> dict[str, dict[str, Any]]:
         """See `Stage`."""
-        names = ("hints", "mask_probability", "hint_points", "precolor", "pipeline", "feather")
+        names = ("hints", "mask_probability", "hint_points", "precolor", "pipeline")
         networks = {
             "transfer": self.transfer.settings,
             "colorizer": describe_colorizer(self.colorizer),
-            "pipeline": {name: getattr(self.config, name) for name in names},
+            "pipeline": {
+                **{name: getattr(self.config, name) for name in names},
+                "feather": self.config.feather if self.config.regions else 0,
+            },
         }
         return networks if self.precolorizer is None else {**networks, "precolorizer": describe_colorizer(self.precolorizer)}
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stylecolor.color import rgb_to_lab
 from stylecolor.randomness import make_key, uniform
+from stylecolor.regions import VOID
 
 FLAT = 1e-3
 """Where the standard deviation of L, in Lab units, is not above this, L is constant: the rest is rounding, and must not be stretched."""
@@ -25,8 +26,6 @@ WELSH_SWATCH_SAMPLES = 50
 WELSH_NEIGHBOURHOOD = 5
 WELSH_LUMINANCE_WEIGHT = 0.5
 """Of the luminance in the distance; the rest weighs the standard deviation in the neighbourhood."""
-VOID = 255
-"""The label of pixels that belong to no swatch."""
 
 _LABELS = 256
 _FIXED_POINT = 2**20

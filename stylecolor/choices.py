@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stylecolor.errors import check_choice
 
 SITES = ("bottleneck", "encoder", "skips", "decoder")
-"""Where the transfer sub-net may apply AdaIN, see `stylecolor.transfer.TransferNet`."""
+"""Where the transfer sub-net may match features, see `stylecolor.transfer.TransferNet`."""
 SKIPS = ("slices", "pre_pool")
 """What the decoder may get from the encoder, see `stylecolor.transfer.Decoder`."""
 MATCHINGS = ("adain", "wct", "none")
@@ -38,7 +38,7 @@ def colorizer_blocks(network: str, distribution: bool = False) -> tuple[str, ...
 
 
 def check_sites(sites: Sequence[str], skips: str) -> None:
-    """Refuse names that are no AdaIN site, and sites that the chosen skips do not have.
+    """Refuse names that are no site, and sites that the chosen skips do not have.
 
     Raises:
         ValueError: naming the site and the remedy.

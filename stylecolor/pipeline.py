@@ -1,5 +1,6 @@
 """The whole pipeline: pre-colorize the target, transfer the reference's colours, refine them."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from stylecolor.checkpoint import Checkpoint, read_checkpoint
 from stylecolor.choices import PIPELINES
 from stylecolor.color import gray_rgb, join_lab, rgb_to_lab
 from stylecolor.colorizers import restore_colorizer
-from stylecolor.errors import check_choice
+from stylecolor.errors import check_choice, check_range
 from stylecolor.hints import Hints, Sampler, empty_hints, make_sampler
 from stylecolor.precolor import Precolor, make_precolor
 from stylecolor.randomness import picture_keys
@@ -21,6 +22,8 @@ from stylecolor.regions import LabelMap
 from stylecolor.transfer import TransferNet
 
 Reference = Tensor | ReferenceStyle
+
+log = logging.getLogger(__name__)
 
 
 class Colorization(NamedTuple):
@@ -63,7 +66,6 @@ def colorize_exemplar(
         reference_labels: likewise.
         feather: likewise.
     """
-    check_choice("stage.pipeline", pipeline, PIPELINES)
     if pipeline == "precolor":
         hints = empty_hints(l.expand(-1, 2, -1, -1))
         ab = colorizer(l, *hints)
@@ -87,9 +89,12 @@ class ExemplarColorizer(nn.Module):
         mask_probability: for the `bernoulli` sampler, the probability that a pixel of the map is hidden.
         hint_points: for the `points` sampler, how many pixels are shown.
         precolor: what the transfer sub-net sees of the target, see `stylecolor.precolor.make_precolor`.
-        precolorizer: the network for it, unless it is the colorization sub-net itself.
+        precolorizer: the network for it, unless it is the colorization sub-net itself or none is needed.
         pipeline: see `colorize_exemplar`.
         feather: px over which regions of a picture blend into each other, to each side of their border.
+
+    Raises:
+        ValueError: for names that are none, ranges, and a pre-colorization whose network is missing.
     """
 
     def __init__(
@@ -105,11 +110,13 @@ class ExemplarColorizer(nn.Module):
         feather: int = 0,
     ) -> None:
         super().__init__()
+        check_choice("stage.pipeline", pipeline, PIPELINES)
+        check_range("stage.feather", feather, low=0)
         self.transfer = transfer
         self.colorizer = colorizer
         self.precolorizer = precolorizer
         self.sampler = make_sampler(hints, mask_probability, hint_points)
-        self.precolor = make_precolor(precolor, precolorizer or colorizer)
+        self.precolor = make_precolor(precolor, colorizer if precolor == "network" else precolorizer)
         self.pipeline = pipeline
         self.feather = feather
         self.eval()
@@ -134,7 +141,12 @@ class ExemplarColorizer(nn.Module):
         reference: Float[Tensor, "batch 3 height width"],
         labels: UInt8[Tensor, "batch height width"] | None = None,
     ) -> ReferenceStyle:
-        """A reference's statistics, for any number of targets; see `TransferNet.encode_reference`."""
+        """A reference's statistics, for any number of targets; see `TransferNet.encode_reference`.
+
+        Raises:
+            ValueError: for references that are too small or hold NaN, and label maps of another size.
+        """
+        _check_finite(reference, "reference")
         return self.transfer.encode_reference(reference, None if labels is None else LabelMap.read(labels), self.feather)
 
     @torch.inference_mode()
@@ -173,7 +185,10 @@ class ExemplarColorizer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         if target.ndim != 4 or target.shape[1] not in (1, 3):
             raise ValueError(f"colorize: expected targets of shape (batch, 1 or 3, height, width), got {tuple(target.shape)}")
-        style = self._style(reference, weights, reference_labels)
+        style = self._style(reference, weights, reference_labels).to(target.device)
+        if (target_labels is None) != (not style.labels):
+            log.warning("colorize: one side alone has labels, which are ignored: regions are matched where target and reference have them")
+        _check_finite(target, "targets")
         if len(style) not in (1, len(target)):
             raise ValueError(f"colorize: {len(target)} targets need 1 or {len(target)} references, got {len(style)}")
         rgb = target.expand(-1, 3, -1, -1)
@@ -206,6 +221,11 @@ class ExemplarColorizer(nn.Module):
             return reference
         styles = [one if isinstance(one, ReferenceStyle) else self.encode_reference(one) for one in reference]
         return mix_styles(styles, weights)
+
+
+def _check_finite(pictures: Tensor, what: str) -> None:
+    if not pictures.isfinite().all():
+        raise ValueError(f"colorize: NaN or infinity in the {what}; expected sRGB in [0, 1]")
 
 
 def _read_colorizer(checkpoint: Checkpoint, name: str) -> nn.Module:

@@ -75,12 +75,13 @@ def make_precolor(name: str, network: nn.Module | None) -> Precolor:
         network: the colorizer for the latter three.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, and one that needs a network without it.
     """
     check_choice("stage.precolor", name, PRECOLORS)
     if name == "gray":
         return precolor_gray
     if name == "gray_encoder":
         return precolor_for_gray_encoder
-    assert network is not None
+    if network is None:
+        raise ValueError(f"stage.precolor={name}: needs the network that pre-colorizes")
     return precolor_by(network)

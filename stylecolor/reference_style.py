@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stylecolor.errors import check_range
 from stylecolor.matching import Statistics
-from stylecolor.regions import pick_columns
+from stylecolor.regions import VOID, pick_columns
 
 FORMAT = "1"
 
@@ -143,8 +143,11 @@ def assign_regions(default: ReferenceStyle, regions: Mapping[int, ReferenceStyle
         regions: by the target's label; a style that knows this label lends that region's statistics, any other those of its whole picture.
 
     Raises:
-        ValueError: for styles of different networks or feathers.
+        ValueError: for labels that are none, and styles of different networks or feathers.
     """
+    for label in regions:
+        if not 0 <= label < VOID:
+            raise ValueError(f"regions: {label} is no label; labels are 0 to {VOID - 1}, and {VOID} is a pixel without one")
     labels = tuple(sorted({*default.labels, *regions}))
     styles = (default, *regions.values())
     batch = max(map(len, styles))

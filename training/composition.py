@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from datamodules import DATA_MODULES, DataConfig
-from lightning_modules import STAGES, TransferConfig
-from lightning_modules.config import ExemplarConfig
+from lightning_modules import STAGES
+from lightning_modules.config import ExemplarConfig, StageConfig
 from stylecolor.errors import did_you_mean
 from training.config import LOGGERS, ExperimentConfig, TrainerConfig
 from training.run_directory import CONFIG_FILE, find_run
@@ -35,6 +35,18 @@ GROUPS: dict[str, dict[str, type]] = {
     "logger": dict(LOGGERS),
     "trainer": {"default": TrainerConfig},
 }
+
+WEIGHTS_SETTINGS = {
+    "encoder.weights": ("imagenet",),
+    "encoder.gray_weights": ("imagenet",),
+    "loss.network_weights": ("imagenet",),
+    "decoder_weights": (),
+    "weights": ("siggraph17", "eccv16"),
+    "transfer_checkpoint": (),
+    "colorizer_checkpoint": ("siggraph17",),
+    "precolor_weights": (),
+}
+"""The stages' settings that name weights, each with the published ones that it takes."""
 
 
 def register() -> None:
@@ -59,13 +71,28 @@ def check_inputs(experiment: ExperimentConfig) -> None:
     """
     stage = experiment.stage
     experiment.data.check_root()
-    if isinstance(stage, TransferConfig) and stage.encoder.weights == "imagenet" and stage.width != 1:
-        raise ValueError(f"stage.encoder.weights=imagenet: ImageNet weights exist for stage.width=1.0, got {stage.width}; use random ones")
+    if experiment.resume is None:
+        _check_weights(stage)
     # a mix asks its parts for label maps
     if isinstance(stage, ExemplarConfig) and stage.regions and experiment.data.label_maps == "none" and experiment.data.name != "mix":
         raise ValueError("stage.regions=true: the data has no label maps; choose them with data.label_maps")
     if experiment.resume is not None and experiment.trainer.fast_dev_run:
         raise ValueError("trainer.fast_dev_run: cannot be used with resume=, which goes on with a run")
+
+
+def _check_weights(stage: StageConfig) -> None:
+    """Before data are prepared or weights fetched: are there published ones of this width, and are the files there?"""
+    values = dict(_leaves(asdict(stage), ()))
+    for name, published in WEIGHTS_SETTINGS.items():
+        source = values.get(name)
+        if source in published:
+            if stage.width != 1:
+                raise ValueError(
+                    f"stage.{name}={source}: published weights exist for stage.width=1.0, got {stage.width:g}; use random ones or a file"
+                )
+        elif source not in (None, "random") and not Path(source).exists():
+            names = f", nor published weights ({', '.join(published)}){did_you_mean(source, published)}" if published else ""
+            raise ValueError(f"stage.{name}={source}: no such file{names}")
 
 
 def compose_data(arguments: Sequence[str]) -> tuple[DataConfig, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from lightning_modules.config import JointConfig
+from stylecolor.choices import HINTED_NETWORKS
 from training.config import ExperimentConfig
 
 CONFIG_FILE = "config.yaml"
@@ -71,8 +72,20 @@ def git_revision() -> str:
     return found.stdout.strip() or "unknown"
 
 
+def _takes_part(run: Path) -> bool:
+    """Whether a run's networks can be part of a joint run, as far as its settings tell."""
+    try:
+        stage = yaml.safe_load((run / CONFIG_FILE).read_text())["stage"]
+        return stage.get("network", HINTED_NETWORKS[0]) in HINTED_NETWORKS
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        # a run whose settings are lost: what its checkpoint says of itself is checked when it is loaded
+        return True
+
+
 def find_newest_checkpoints(config: ExperimentConfig, outputs: Path) -> dict[str, str]:
     """Fill in the checkpoints that a fresh joint run leaves out: the newest best.ckpt among the runs and sweeps of each stage.
+
+    Of the colorizers only those count that take hints.
 
     Returns:
         The settings that were filled in.
@@ -87,7 +100,7 @@ def find_newest_checkpoints(config: ExperimentConfig, outputs: Path) -> dict[str
         name = f"{stage}_checkpoint"
         if getattr(config.stage, name) is not None:
             continue
-        checkpoints = (outputs / stage).glob(f"**/{CHECKPOINTS}/{BEST}")
+        checkpoints = [path for path in (outputs / stage).glob(f"**/{CHECKPOINTS}/{BEST}") if _takes_part(path.parent.parent)]
         newest = max(checkpoints, key=lambda path: path.stat().st_mtime, default=None)
         if newest is None:
             raise ValueError(

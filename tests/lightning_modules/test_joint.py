@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from lightning_modules.joint import JointStage
 from stylecolor.checkpoint import read_checkpoint
 from stylecolor.color import join_lab, rgb_to_lab
-from stylecolor.hints import empty_hints
+from stylecolor.hints import empty_hints, make_sampler
 from stylecolor.pipeline import ExemplarColorizer
 from tests.stages import make_batch, make_colorizer_stage, make_joint_stage, make_transfer_stage, save_checkpoint
 
@@ -23,7 +23,10 @@ def decoder_gradients(stage: JointStage) -> list[torch.Tensor | None]:
 def test_the_gradient_reaches_the_decoder_through_the_hints(tmp_path: Path) -> None:
     shown = decoder_gradients(make_joint_stage(tmp_path, hints="all", empty_probability=0.0))
     assert all(gradient is not None and gradient.any() for gradient in shown)
-    hidden = decoder_gradients(make_joint_stage(tmp_path, mask_probability=1.0))
+    stage = make_joint_stage(tmp_path)
+    # which settings refuse
+    stage.sampler = make_sampler("none")
+    hidden = decoder_gradients(stage)
     assert all(gradient is None or not gradient.any() for gradient in hidden)
 
 
@@ -69,7 +72,9 @@ def test_a_trainer_leaves_batch_norms_statistics_alone(tmp_path: Path) -> None:
 
 
 def test_hints_are_dropped_in_training_only(tmp_path: Path) -> None:
-    stage = make_joint_stage(tmp_path, hints="all", empty_probability=1.0).train()
+    stage = make_joint_stage(tmp_path, hints="all").train()
+    # which settings refuse
+    stage.config.empty_probability = 1.0
     batch = make_batch(2)
     with torch.no_grad():
         expected = stage.colorizer(batch.target_l, *empty_hints(batch.target_ab))
@@ -151,7 +156,9 @@ def test_what_is_trained_is_what_is_run(tmp_path: Path) -> None:
 
 
 def test_the_checkpoint_records_how_hints_are_drawn(tmp_path: Path) -> None:
-    stage = make_joint_stage(tmp_path, hints="points", mask_probability=0.7, hint_points=5, pipeline="both", precolor="gray", feather=3)
+    stage = make_joint_stage(
+        tmp_path, hints="points", mask_probability=0.7, hint_points=5, pipeline="both", precolor="gray", regions=True, feather=3
+    )
     checkpoint = read_checkpoint(save_checkpoint(stage, tmp_path / "joint.ckpt"), "checkpoint", ("joint",))
     assert checkpoint.networks["pipeline"] == {
         "hints": "points",

@@ -24,7 +24,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("hints", ALL, {"hints": "points"}),
     ("mask_probability", {"mask_probability": 0.5}, {"mask_probability": 0.9}),
     ("hint_points", {"hints": "points"}, {"hint_points": 200}),
-    ("empty_probability", ALL, {"empty_probability": 1.0}),
+    ("empty_probability", ALL, {"empty_probability": 0.9999}),
     ("lambda_", ALL, {"lambda_": 1.0}),
     ("delta", ALL, {"delta": 5.0}),
     ("regions", ALL, {"regions": True}),
@@ -163,6 +163,10 @@ def test_settings_without_effect_are_named(files: dict[str, str]) -> None:
         ({"alpha": 1.5}, r"stage\.alpha=1\.5"),
         ({"feather": -1}, r"stage\.feather=-1"),
         ({"hints": "none"}, r"stage\.hints=none: .*use stage\.pipeline=precolor"),
+        ({"mask_probability": 1.0}, r"stage\.mask_probability=1: .*use stage\.pipeline=precolor"),
+        ({"hints": "points", "hint_points": 0}, r"stage\.hint_points=0: .*use stage\.pipeline=precolor"),
+        ({"empty_probability": 1.0}, r"stage\.empty_probability=1: .*use stage\.pipeline=precolor"),
+        ({"sites": ["encoder", "encoder"]}, "names a site twice"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -383,15 +383,32 @@ def test_a_checkpoint_says_which_parts_make_the_result(tmp_path: Path, parts: st
     torch.testing.assert_close(alone[0], found[2], atol=1e-4, rtol=0)
 
 
-def test_an_unknown_pipeline_is_refused(pipeline: ExemplarColorizer) -> None:
-    arguments = (
-        pipeline.transfer,
-        pipeline.colorizer,
-        BATCH.target_l,
-        BATCH.reference_rgb,
-        BATCH.keys,
-        pipeline.sampler,
-        pipeline.precolor,
-    )
-    with pytest.raises(ValueError, match=r"stage\.pipeline=transfr .*did you mean transfer"):
-        colorize_exemplar(*arguments, "transfr")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pipeline": "transfr"}, r"stage\.pipeline=transfr .*did you mean transfer"),
+        ({"feather": -1}, r"stage\.feather=-1"),
+        ({"precolor": "eccv16"}, r"stage\.precolor=eccv16: needs the network"),
+    ],
+)
+def test_wrong_settings_are_refused_at_construction(pipeline: ExemplarColorizer, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ExemplarColorizer(pipeline.transfer, pipeline.colorizer, **settings)
+
+
+def test_labels_on_one_side_alone_are_told_and_change_nothing(pipeline: ExemplarColorizer, caplog: pytest.LogCaptureFixture) -> None:
+    target, reference = BATCH.target_l.expand(-1, 3, -1, -1) / 100, BATCH.reference_rgb
+    labels = torch.zeros(len(target), *target.shape[2:], dtype=torch.uint8)
+    expected = pipeline.colorize(target, reference)
+    assert not caplog.records
+    assert torch.equal(pipeline.colorize(target, reference, target_labels=labels), expected)
+    assert torch.equal(pipeline.colorize(target, reference, reference_labels=labels), expected)
+    assert [record.getMessage()[:36] for record in caplog.records] == ["colorize: one side alone has labels,"] * 2
+
+
+def test_pictures_with_nan_are_refused(pipeline: ExemplarColorizer) -> None:
+    target, reference = BATCH.target_l.expand(-1, 3, -1, -1) / 100, BATCH.reference_rgb
+    with pytest.raises(ValueError, match="NaN or infinity in the reference"):
+        pipeline.colorize(target, torch.full_like(reference, torch.nan))
+    with pytest.raises(ValueError, match="NaN or infinity in the targets"):
+        pipeline.colorize(target / 0, reference)

@@ -327,6 +327,13 @@ def test_an_assigned_reference_reaches_the_picture_whatever_the_regions_size(mat
     assert torch.equal(results[1], results[2])
 
 
+@pytest.mark.parametrize("label", [-1, VOID, 300])
+def test_regions_that_are_no_label_are_refused(label: int) -> None:
+    style = style_of("adain", features(0))
+    with pytest.raises(ValueError, match=f"regions: {label} is no label; labels are 0 to 254"):
+        assign_regions(style, {label: style})
+
+
 def test_assigned_references_serve_a_batch() -> None:
     transfer = make_transfer(("bottleneck",))
     styles = [transfer.encode_reference(pictures(seed, count)) for seed, count in ((0, 1), (1, 2))]

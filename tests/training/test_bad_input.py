@@ -246,3 +246,25 @@ def test_annotations_of_a_picture_that_is_not_listed(root: Path, tmp_path: Path)
     contents["annotations"][0]["image_id"] = 12345
     path.write_text(json.dumps(contents))
     assert "instances_train2017.json" in refusal(tmp_path, *coco(root))
+
+
+@pytest.mark.parametrize(
+    ("stage", "setting", "message"),
+    [
+        ("transfer", "stage.encoder.weights=imagenet", "published weights exist for stage.width=1.0, got 0.125"),
+        ("transfer", "stage.loss.network_weights=imagenet", "published weights exist for stage.width=1.0, got 0.125"),
+        ("transfer", "stage.decoder_weights=nofile.pth", "no such file"),
+        ("colorizer", "stage.weights=siggraph17", "published weights exist for stage.width=1.0, got 0.125"),
+        ("colorizer", "stage.weights=sigraph17", "no such file, nor published weights (siggraph17, eccv16); did you mean siggraph17?"),
+        ("joint", "stage.colorizer_checkpoint=siggraph17", "published weights exist for stage.width=1.0, got 0.125"),
+        ("joint", "stage.precolor_weights=nofile.pth", "no such file"),
+    ],
+)
+def test_weights_that_cannot_fit_are_refused_before_anything_is_prepared(stage: str, setting: str, message: str, tmp_path: Path) -> None:
+    assert f"{setting}: {message}" in refusal(tmp_path, *tiny(stage, setting))
+    assert not list(tmp_path.glob("outputs/*/*"))
+
+
+def test_regions_without_label_maps_are_refused_before_anything_is_prepared(tmp_path: Path) -> None:
+    assert "stage.regions=true: the data has no label maps" in refusal(tmp_path, *tiny("transfer", "stage.regions=true"))
+    assert not list(tmp_path.glob("outputs/*/*"))

@@ -38,6 +38,16 @@ def test_takes_the_newest_best_checkpoints_also_of_sweeps_and_logs_them(outputs:
         assert f"{name}_checkpoint: {path.relative_to(outputs.parent)}" in (outputs.parent / "run/config.yaml").read_text()
 
 
+def test_a_newer_colorizer_that_takes_no_hints_is_passed_over(outputs: Path) -> None:
+    run_main(outputs.parent, *tiny("colorizer", "stage.network=eccv16"), "hydra.run.dir=outputs/colorizer/classifier")
+    newer = outputs / "colorizer/classifier/checkpoints/best.ckpt"
+    later = newer.stat().st_mtime + 60
+    os.utime(newer, (later, later))
+    run_main(outputs.parent, *tiny("joint"), "hydra.run.dir=run")
+    log = (outputs.parent / "run/train.log").read_text()
+    assert "stage.colorizer_checkpoint: using the newest, outputs/colorizer/first/checkpoints/best.ckpt" in log
+
+
 @pytest.mark.parametrize("missing", ["transfer", "colorizer"])
 def test_with_none_it_names_the_two_commands_to_run_first(missing: str, outputs: Path) -> None:
     shutil.rmtree(outputs / missing)

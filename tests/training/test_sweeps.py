@@ -112,20 +112,21 @@ def test_a_job_that_fails_leaves_its_error_and_the_others_run_on(
         processes.append(popen(command, **settings))
         return processes[-1]
 
+    (tmp_path / "broken").write_text("no weights")
     with monkeypatch.context() as patch:
         patch.setattr(launcher.subprocess, "Popen", spy)
-        message = refusal(tmp_path, "-m", *tiny("colorizer"), "stage.weights=nofile,random")
+        message = refusal(tmp_path, "-m", *tiny("colorizer"), "stage.weights=broken,random")
     assert "1 of 2 jobs failed" in message
     assert len({process.pid for process in processes}) == 2
     assert [process.returncode for process in processes] == [1, 0]
     sweep = only(tmp_path, "outputs/colorizer/sweeps/*")
     assert {path.name for path in sweep.iterdir() if path.is_dir()} == {"0", "1"}
-    assert "stage.weights=nofile: no such file" in (sweep / "0/train.log").read_text()
+    assert "stage.weights=broken: is no weight file" in (sweep / "0/train.log").read_text()
     assert last_checkpoint(sweep / "1")["global_step"] == 2
-    assert [yaml.safe_load((sweep / name / "config.yaml").read_text())["stage"]["weights"] for name in "01"] == ["nofile", "random"]
+    assert [yaml.safe_load((sweep / name / "config.yaml").read_text())["stage"]["weights"] for name in "01"] == ["broken", "random"]
     table = capfd.readouterr().err
     assert f"failed: {sweep.relative_to(tmp_path)}/0" in table
-    assert "stage.weights=nofile: no such file" in table
+    assert "stage.weights=broken: is no weight file" in table
     assert "Traceback" not in table
 
 
