@@ -53,7 +53,7 @@ def nearest_bins(
     distances = torch.cdist(pixels.flatten(0, 2), bins.float(), compute_mode="donot_use_mm_for_euclid_dist")
     nearest, indices = distances.topk(neighbours, dim=1, largest=False)
     # a softmax, since every term of the Gaussian vanishes for a colour far from all bins
-    shares = (nearest.square() / (-2 * sigma**2)).softmax(dim=1)
+    shares = (-0.5 * ((nearest.square() - nearest[:, :1].square()) / sigma) / sigma).softmax(dim=1)
     height, width = ab.shape[-2:]
     shape = (-1, height, width, neighbours)
     return indices.view(shape).permute(0, 3, 1, 2), shares.view(shape).permute(0, 3, 1, 2)
@@ -99,7 +99,7 @@ def bin_prior(histogram: Int64[Tensor, "256 256"], bins: Float[Tensor, "bins 2"]
     counts = histogram.cpu()[cells[:, 0], cells[:, 1]].double()
     frequencies = (counts / nearest.sum(dim=1)) @ nearest
     between = torch.cdist(bins, bins, compute_mode="donot_use_mm_for_euclid_dist")
-    smoothed = (between.square() / (-2 * sigma**2)).exp() @ frequencies
+    smoothed = (-0.5 * (between / sigma).square()).exp() @ frequencies
     return smoothed / smoothed.sum()
 
 

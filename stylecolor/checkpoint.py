@@ -1,5 +1,6 @@
 """What a stylecolor checkpoint says of itself: its stage and the settings of its networks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,24 @@ class Checkpoint:
         return {key.removeprefix(prefix): tensor for key, tensor in self.state.items() if key.startswith(prefix)}
 
 
+def read_description(contents: Mapping[str, Any], described: str) -> dict[str, Any]:
+    """The entry of a checkpoint's contents that says what it holds.
+
+    Raises:
+        ValueError: for what is no stylecolor checkpoint, and one of another format.
+    """
+    description = contents.get(KEY)
+    if not isinstance(description, dict) or not isinstance(contents.get("state_dict"), dict):
+        raise ValueError(f"{described}: is no stylecolor checkpoint")
+    if description.get("format") != FORMAT:
+        raise ValueError(
+            f"{described}: has checkpoint format {description.get('format')}, this version reads {FORMAT}; use the version that wrote it"
+        )
+    if not isinstance(description.get("networks"), dict):
+        raise ValueError(f"{described}: is damaged, it does not say which networks it holds")
+    return description
+
+
 def read_checkpoint(path: str | Path, setting: str, stages: tuple[str, ...]) -> Checkpoint:
     """Read a checkpoint that one of `stages` wrote; only tensors and plain values are unpickled.
 
@@ -46,13 +65,7 @@ def read_checkpoint(path: str | Path, setting: str, stages: tuple[str, ...]) -> 
         ValueError: for a missing or damaged file, a file that is no stylecolor checkpoint, and one of another stage.
     """
     contents = read_state_file(path, setting)
-    description = contents.get(KEY)
-    if not isinstance(description, dict) or "state_dict" not in contents:
-        raise ValueError(f"{setting}={path}: is no stylecolor checkpoint")
-    if description["format"] != FORMAT:
-        raise ValueError(
-            f"{setting}={path}: has checkpoint format {description['format']}, this version reads {FORMAT}; use the version that wrote it"
-        )
+    description = read_description(contents, f"{setting}={path}")
     if description["stage"] not in stages:
         raise ValueError(f"{setting}={path}: is a checkpoint of stage={description['stage']}, expected stage={' or '.join(stages)}")
     return Checkpoint(Path(path), description["stage"], description["networks"], contents["state_dict"], contents["global_step"])

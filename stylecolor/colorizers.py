@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from stylecolor.checkpoint import KEY
+from stylecolor.checkpoint import KEY, read_description
 from stylecolor.choices import COLORIZER_NETWORKS
 from stylecolor.classification import ClassificationNet
 from stylecolor.colorizer import ColorizationNet, GlobalColorizationNet
 from stylecolor.errors import check_choice, name_few
-from stylecolor.weights import check_state, read_weights
+from stylecolor.weights import check_state, read_weights, unwrap_state
 
 NETWORKS: dict[str, type[ColorizationNet | ClassificationNet]] = {
     "siggraph17": ColorizationNet,
@@ -56,8 +56,8 @@ def describe_colorizer(network: nn.Module) -> dict[str, Any]:
 
 
 def restore_colorizer(description: Mapping[str, Any]) -> Colorizer:
-    """The network that a checkpoint describes, with random weights; one that names none is siggraph17."""
-    return make_colorizer(description.get("network", COLORIZER_NETWORKS[0]), description)
+    """The network that a checkpoint describes, with random weights."""
+    return make_colorizer(description["network"], description)
 
 
 def read_colorizer(source: str, setting: str, mirror: str | None = None, assumed: str = "siggraph17") -> StoredColorizer:
@@ -76,15 +76,14 @@ def read_colorizer(source: str, setting: str, mirror: str | None = None, assumed
         ValueError: for a missing or damaged file, and a checkpoint without a colorizer.
     """
     contents = read_weights(source, setting, PUBLISHED, mirror)
-    if not isinstance(state := contents.get("state_dict"), dict):
-        return _recognise(contents, assumed)
-    state = {name.removeprefix("colorizer."): tensor for name, tensor in state.items() if name.startswith("colorizer.")}
-    if not state:
-        raise ValueError(f"{setting}={source}: this checkpoint holds no colorizer; pass one of stage=colorizer or stage=joint")
     if KEY not in contents:
-        return _recognise(state, assumed)
-    settings = contents[KEY]["networks"]["colorizer"]
-    return StoredColorizer(settings.get("network", COLORIZER_NETWORKS[0]), settings, state)
+        return _recognise(unwrap_state(contents), assumed)
+    settings = read_description(contents, f"{setting}={source}")["networks"].get("colorizer")
+    if settings is None:
+        raise ValueError(f"{setting}={source}: this checkpoint holds no colorizer; pass one of stage=colorizer or stage=joint")
+    trained = contents["state_dict"]
+    state = {name.removeprefix("colorizer."): tensor for name, tensor in trained.items() if name.startswith("colorizer.")}
+    return StoredColorizer(settings["network"], settings, state)
 
 
 def _recognise(state: dict[str, Tensor], assumed: str) -> StoredColorizer:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stylecolor.weights import check_state, read_state_file, read_weights
+from stylecolor.weights import check_state, read_state_file, read_weights, unwrap_state
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -67,12 +67,6 @@ def gray_encoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**state, "features.0.weight": weight, "features.0.bias": bias}
 
 
-def _unwrap(contents: dict[str, Any]) -> dict[str, Any]:
-    """The state dict in a training script's file, without what `DataParallel` puts before its keys."""
-    state = contents["state_dict"] if isinstance(contents.get("state_dict"), dict) else contents
-    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
-
-
 def load_encoder_state(
     source: str, expected: Mapping[str, Tensor], *, width: float, padding: str, channels_in: int, setting: str, mirror: str | None = None
 ) -> dict[str, Tensor]:
@@ -95,7 +89,7 @@ def load_encoder_state(
     """
     if source == "imagenet" and width != 1.0:
         raise ValueError(f"{setting}=imagenet: ImageNet weights exist for stage.width=1.0, got {width:g}; use {setting}=random with it")
-    state = _unwrap(read_weights(source, setting, ("imagenet",), mirror))
+    state = unwrap_state(read_weights(source, setting, ("imagenet",), mirror))
     described = f"{setting}={source}"
     if "conv0.weight" in state:
         state = _read_authors_encoder(state, expected, width, padding, described)
@@ -125,14 +119,14 @@ def _read_torchvision(
 def _read_authors_encoder(
     state: dict[str, Any], expected: Mapping[str, Tensor], width: float, padding: str, described: str
 ) -> dict[str, Tensor]:
-    if padding != "reflect":
-        raise ValueError(f"{described}: the authors' encoder has reflection padding; use it with stage.encoder.padding=reflect")
     names = {f"{name}.{kind}": f"features.{index}.{kind}" for name, index in _VGG19.items() for kind in ("weight", "bias")}
     if deeper := expected.keys() - names.values():
         raise ValueError(
             f"{described}: the authors' encoder ends at conv4_1, and here {len(deeper)} deeper tensors are needed; name a file in "
-            "torchvision's layout, for the perceptual loss with stage.loss.network_weights"
+            "torchvision's layout, or random, for the perceptual loss with stage.loss.network_weights"
         )
+    if padding != "reflect":
+        raise ValueError(f"{described}: the authors' encoder has reflection padding; use it with stage.encoder.padding=reflect")
     own = _with_colors(expected)
     first = own["features.0.weight"]
     layout = {name: own[ours] for name, ours in names.items()}
@@ -168,7 +162,7 @@ def load_decoder_state(
     form = {"stage.skips": (skips, "pre_pool"), "stage.norm": (norm, "none"), "stage.padding": (padding, "reflect")}
     if other := [f"{name}={needed}" for name, (value, needed) in form.items() if value != needed]:
         raise ValueError(f"{described}: the authors' decoder has another form; use it with {' '.join(other)}")
-    state = _unwrap(read_state_file(source, setting))
+    state = unwrap_state(read_state_file(source, setting))
     names = {f"{name}.{kind}": f"levels.{place}.0.{kind}" for name, place in _DECODER.items() for kind in ("weight", "bias")}
     check_state(state, {name: expected[ours] for name, ours in names.items()}, described, width)
     return {ours: state[name] for name, ours in names.items()}

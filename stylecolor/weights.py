@@ -1,6 +1,7 @@
 """Pretrained weights by name or file: found, read safely and checked against the network that wants them."""
 
 import pickle
+import struct
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,19 @@ from torch import Tensor
 from stylecolor.errors import did_you_mean, name_few
 from stylecolor.published_weights import obtain
 
-_DAMAGED_FILE = (RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError, SafetensorError)
+# what torch's readers raise for bytes that are none of theirs, or end too early
+_DAMAGED_FILE = (
+    RuntimeError,
+    ValueError,
+    EOFError,
+    LookupError,
+    AssertionError,
+    AttributeError,
+    TypeError,
+    struct.error,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
 
 
 def read_state_file(path: str | Path, setting: str) -> dict[str, Any]:
@@ -35,9 +48,18 @@ def read_state_file(path: str | Path, setting: str) -> dict[str, Any]:
         raise ValueError(f"{setting}={path}: cannot be read ({error.strerror or error})") from error
     except _DAMAGED_FILE as error:
         raise ValueError(f"{setting}={path}: is no weight file, or is damaged or truncated") from error
-    if not isinstance(state, dict):
+    inner = state.get("state_dict", {}) if isinstance(state, dict) else None
+    if not isinstance(inner, dict):
         raise ValueError(f"{setting}={path}: holds a {type(state).__name__} instead of a state dict")
+    if foreign := [name for name in (*state, *inner) if not isinstance(name, str)]:
+        raise ValueError(f"{setting}={path}: holds no state dict, {foreign[0]!r} is no name of a tensor")
     return state
+
+
+def unwrap_state(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict in a training script's file, without what `DataParallel` puts before its keys."""
+    state = contents.get("state_dict", contents)
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def read_weights(source: str, setting: str, published: Collection[str], mirror: str | None = None) -> dict[str, Any]:
@@ -62,10 +84,10 @@ def read_weights(source: str, setting: str, published: Collection[str], mirror: 
 
 
 def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], setting: str, width: float) -> None:
-    """Refuse a state dict whose keys or shapes differ from the network's own.
+    """Refuse a state dict whose keys or shapes differ from the network's own, or that holds NaN.
 
     Raises:
-        ValueError: naming the missing and the unexpected keys, or the first shape that differs and the width at fault.
+        ValueError: naming the missing and the unexpected keys, the first shape that differs and the width at fault, or the damaged tensor.
     """
     missing, unexpected = expected.keys() - state.keys(), state.keys() - expected.keys()
     if missing or unexpected:
@@ -79,3 +101,5 @@ def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], set
                 f"{setting}: {name} has shape {tuple(state[name].shape)} where stage.width={width:g} needs {tuple(tensor.shape)}; "
                 "use the width that the weights were made with"
             )
+        if not state[name].isfinite().all():
+            raise ValueError(f"{setting}: is damaged, {name} holds NaN or infinity")

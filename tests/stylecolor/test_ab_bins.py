@@ -187,3 +187,11 @@ def test_weights_of_pictures_of_a_single_colour_are_finite() -> None:
 def test_a_wrong_uniform_share_is_refused(uniform_share: float) -> None:
     with pytest.raises(ValueError, match="uniform_share="):
         rebalancing_weights(torch.ones(4) / 4, uniform_share)
+
+
+def test_a_narrow_gaussian_gives_each_pixel_to_its_nearest_bin() -> None:
+    bins = gamut_bins()
+    ab = 20 * torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    encoded = encode_ab(ab, bins, sigma=1e-6)
+    assert torch.equal(encoded.argmax(1), nearest_bins(ab, bins)[0][:, 0])
+    torch.testing.assert_close(encoded.amax(1), torch.ones(1, 8, 8))

@@ -10,7 +10,6 @@ from stylecolor.ab_bins import gamut_bins
 from stylecolor.checkpoint import describe
 from stylecolor.choices import COLORIZER_NETWORKS, HINTED_NETWORKS, colorizer_blocks
 from stylecolor.classification import ClassificationNet
-from stylecolor.colorizer import ColorizationNet
 from stylecolor.colorizers import (
     NETWORKS,
     Colorizer,
@@ -93,8 +92,33 @@ def test_a_description_restores_the_network(name: str) -> None:
     assert describe_colorizer(make_colorizer(name, description)) == description
 
 
-def test_a_description_of_before_there_were_several_networks_is_siggraph17() -> None:
-    assert type(restore_colorizer({"width": WIDTH})) is ColorizationNet
+def test_a_training_scripts_file_is_unwrapped(tmp_path: Path) -> None:
+    state = make().state_dict()
+    wrapped = {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}, "epoch": 3}
+    assert_equal(load_colorizer(save(wrapped, tmp_path / "script.pth"), "stage.weights"), state)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ({1: torch.zeros(1), "a": torch.zeros(1)}, "holds no state dict, 1 is no name"),
+        ({"state_dict": {1: torch.zeros(1)}}, "holds no state dict, 1 is no name"),
+        ({"stylecolor": 5}, "is no stylecolor checkpoint"),
+        ({"stylecolor": {"format": 1}, "state_dict": {}}, "has checkpoint format 1"),
+        ({"stylecolor": {"format": 2}, "state_dict": {}}, "is damaged, it does not say which networks"),
+        ({"stylecolor": {"format": 2, "networks": {}}, "state_dict": {}}, "holds no colorizer"),
+    ],
+)
+def test_readable_files_that_are_no_colorizer_are_refused(contents: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"^stage\.weights=.*odd\.pth: {message}|this checkpoint {message}"):
+        load_colorizer(save(contents, tmp_path / "odd.pth"), "stage.weights")
+
+
+def test_weights_with_nan_are_refused_by_the_tensors_name(tmp_path: Path) -> None:
+    state = make().state_dict()
+    state["model3.2.weight"][0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"is damaged, model3\.2\.weight holds NaN"):
+        load_colorizer(save(state, tmp_path / "nan.pth"), "stage.weights")
 
 
 @pytest.mark.parametrize("name", HINTED_NETWORKS)

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lightning_modules.config import EncoderConfig, TransferLossConfig
 from stylecolor.encoder import VGG19Encoder
 from stylecolor.transfer import Decoder, EncodedPicture
 from stylecolor.weight_layouts import load_decoder_state
+from tests.stages import make_transfer_stage
 
 WIDTH = 0.125
 ENCODER = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3", "conv3_4", "conv4_1")
@@ -177,6 +179,16 @@ def test_the_authors_encoder_ends_before_relu5_1(tmp_path: Path) -> None:
     assert "stage.loss.network_weights" in message
 
 
+def test_following_the_messages_leads_to_a_stage_with_the_authors_encoder(tmp_path: Path) -> None:
+    path = save(authors_encoder(), tmp_path / "encoder.pth")
+    with pytest.raises(ValueError, match=r"encoder\.pth: .*use it with stage\.encoder\.padding=reflect"):
+        make_transfer_stage(encoder=EncoderConfig(path))
+    encoder = EncoderConfig(path, padding="reflect")
+    with pytest.raises(ValueError, match=r"ends at conv4_1, .*random, for the perceptual loss with stage\.loss\.network_weights"):
+        make_transfer_stage(encoder=encoder)
+    make_transfer_stage(encoder=encoder, loss=TransferLossConfig(network_weights="random"))
+
+
 def test_errors_name_the_setting_that_was_given(tmp_path: Path) -> None:
     path = save(authors_decoder(), tmp_path / "encoder.pth")
     with pytest.raises(ValueError, match=r"^stage\.encoder\.gray_weights="):
@@ -206,7 +218,7 @@ def test_missing_and_unexpected_keys_are_named_as_the_file_has_them(tmp_path: Pa
     assert "missing conv1_2_2.bias" in message
     assert "unexpected conv0.bias" in message
     assert "missing" in decoder_refusal({}, tmp_path)
-    assert "unexpected 5" in encoder_refusal({5: torch.zeros(1)}, tmp_path)  # pyright: ignore[reportArgumentType]
+    assert "holds no state dict, 5 is no name of a tensor" in encoder_refusal({5: torch.zeros(1)}, tmp_path)  # pyright: ignore[reportArgumentType]
 
 
 def test_another_width_is_named(tmp_path: Path) -> None:

@@ -83,3 +83,14 @@ def test_unreachable_imagenet_weights_name_what_can_be_done(monkeypatch: pytest.
         VGG19Encoder("imagenet")
     for part in (weights.url, str(weights.path), "stage.weights_mirror", "stage.encoder.weights=random"):
         assert part in str(caught.value)
+
+
+def test_a_file_of_torchs_older_format_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    torch.save({"features.0.weight": torch.arange(4.0), "features.0.bias": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    assert set(read_weights(str(path), "stage.weights", ())) == {"features.0.weight", "features.0.bias"}
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ValueError, match=r"^stage\.weights=.*old\.pth: is no weight file, or is damaged or truncated"):
+            read_weights(str(path), "stage.weights", ())
