@@ -48,8 +48,11 @@ def read_description(contents: Mapping[str, Any], described: str) -> dict[str, A
         raise ValueError(
             f"{described}: has checkpoint format {description.get('format')}, this version reads {FORMAT}; use the version that wrote it"
         )
-    if not isinstance(description.get("networks"), dict):
+    networks = description.get("networks")
+    if not isinstance(networks, dict) or not all(isinstance(settings, dict) for settings in networks.values()):
         raise ValueError(f"{described}: is damaged, it does not say which networks it holds")
+    if "stage" not in description or "global_step" not in contents:
+        raise ValueError(f"{described}: is damaged, it does not say which stage wrote it and when")
     return description
 
 

@@ -79,7 +79,7 @@ def read_colorizer(source: str, setting: str, mirror: str | None = None, assumed
     if KEY not in contents:
         return _recognise(unwrap_state(contents), assumed)
     settings = read_description(contents, f"{setting}={source}")["networks"].get("colorizer")
-    if settings is None:
+    if settings is None or not {"network", "width"} <= settings.keys():
         raise ValueError(f"{setting}={source}: this checkpoint holds no colorizer; pass one of stage=colorizer or stage=joint")
     trained = contents["state_dict"]
     state = {name.removeprefix("colorizer."): tensor for name, tensor in trained.items() if name.startswith("colorizer.")}

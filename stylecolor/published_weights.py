@@ -16,8 +16,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from stylecolor.cache_directory import weights_directory
-from stylecolor.download import Retries, aside, discard_part, fetch_file, is_address
-from stylecolor.errors import check_choice
+from stylecolor.download import Retries, aside, discard_part, fetch_file, hide_progress, is_address
+from stylecolor.errors import did_you_mean
 
 MIRROR_VARIABLE = "STYLECOLOR_WEIGHTS_MIRROR"
 """Environment variable that names a mirror where no setting does."""
@@ -137,7 +137,8 @@ def find_published(names: Collection[str]) -> list[PublishedWeights]:
         ValueError: for a name that is none.
     """
     for name in names:
-        check_choice("NAME", name, PUBLISHED)
+        if name not in PUBLISHED:
+            raise ValueError(f"{name} is not one of {', '.join(PUBLISHED)}{did_you_mean(name, PUBLISHED)}")
     return [PUBLISHED[name] for name in dict.fromkeys(names or PUBLISHED)]
 
 
@@ -207,16 +208,22 @@ def _fetch(weights: PublishedWeights, asked: str, mirror: str | None, mirror_set
         mirror_setting = MIRROR_VARIABLE
     elsewhere = f"put it at {weights.path}, name a mirror with {mirror_setting}, or {weights.alternative}"
     if not mirror:
-        fetch_file(weights.url, weights.path, asked, weights.verify, RETRIES, f"download it elsewhere and {elsewhere}")
+        _download(weights, weights.url, asked, f"download it elsewhere and {elsewhere}")
     elif is_address(mirror):
         url = f"{mirror.rstrip('/')}/{weights.file_name}"
-        fetch_file(url, weights.path, asked, weights.verify, RETRIES, f"download {weights.url} elsewhere and {elsewhere}")
+        _download(weights, url, asked, f"download {weights.url} elsewhere and {elsewhere}")
     elif not Path(mirror).is_dir():
         raise ValueError(f"{asked}: {mirror_setting}={mirror} is neither an address (http:// or https://) nor a directory")
     elif not (source := Path(mirror) / weights.file_name).is_file():
         raise ValueError(f"{asked}: {mirror_setting}={mirror}: there is no {source.name}; download {weights.url} elsewhere and {elsewhere}")
     else:
         _copy(weights, source, asked)
+
+
+def _download(weights: PublishedWeights, url: str, asked: str, remedy: str) -> None:
+    if hide_progress():
+        log.info("fetching %s from %s", weights.name, url)
+    fetch_file(url, weights.path, asked, weights.verify, RETRIES, remedy)
 
 
 def _copy(weights: PublishedWeights, source: Path, asked: str) -> None:

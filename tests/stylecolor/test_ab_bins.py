@@ -192,6 +192,9 @@ def test_a_wrong_uniform_share_is_refused(uniform_share: float) -> None:
 def test_a_narrow_gaussian_gives_each_pixel_to_its_nearest_bin() -> None:
     bins = gamut_bins()
     ab = 20 * torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    encoded = encode_ab(ab, bins, sigma=1e-6)
+    encoded = encode_ab(ab, bins, sigma=1e-25)
     assert torch.equal(encoded.argmax(1), nearest_bins(ab, bins)[0][:, 0])
     torch.testing.assert_close(encoded.amax(1), torch.ones(1, 8, 8))
+    histogram = torch.zeros(256, 256, dtype=torch.int64)
+    histogram[128, 128] = 3
+    assert bin_prior(histogram, bins, sigma=1e-25).max() == 1

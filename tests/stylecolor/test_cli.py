@@ -78,7 +78,7 @@ def test_the_installed_command_lists_what_there_is() -> None:
 
 def test_the_installed_command_refuses_in_one_line_and_a_status() -> None:
     for arguments, part in (
-        (["fetch", "imagnet"], "error: NAME=imagnet is not one of imagenet, siggraph17, eccv16; did you mean imagenet?"),
+        (["fetch", "imagnet"], "error: imagnet is not one of imagenet, siggraph17, eccv16; did you mean imagenet?"),
         (["fetch", "imagenet", "--mirror", "nowhere"], "error: imagenet: --mirror=nowhere is neither an address"),
         (["verify", "imagenet"], "error: imagenet: not verified, see above"),
     ):
@@ -172,6 +172,14 @@ weights = dataclasses.replace(published_weights.PUBLISHED["eccv16"], url=sys.arg
 published_weights.PUBLISHED["eccv16"] = weights
 main()
 """
+
+
+def test_a_reader_who_has_seen_enough_gets_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        result = subprocess.run(command("weights", "list"), stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.stderr == ""
 
 
 def test_ctrl_c_keeps_the_part_and_exits_130(server: Server, weights: PublishedWeights) -> None:

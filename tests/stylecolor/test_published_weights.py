@@ -89,6 +89,21 @@ def test_weights_are_fetched_once_and_their_whole_digest_is_pinned(server: Serve
     assert cached(weights) == {weights.path.name, weights.pin.name}
 
 
+def test_without_a_progress_bar_a_line_tells_of_the_download(
+    weights: PublishedWeights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = f"fetching siggraph17 from {weights.url}"
+    with caplog.at_level(logging.INFO):
+        monkeypatch.setattr(published_weights, "hide_progress", lambda: False)
+        obtain("siggraph17", "asked")
+        assert line not in caplog.messages
+        weights.path.unlink()
+        monkeypatch.setattr(published_weights, "hide_progress", lambda: True)
+        for _ in range(2):
+            obtain("siggraph17", "asked")
+    assert caplog.messages.count(line) == 1
+
+
 def test_wrong_bytes_are_refused_before_the_file_appears(
     server: Server, weights: PublishedWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
