@@ -76,10 +76,10 @@ def main() -> float | None:
         sys.exit(error.exit_status if global_rank() == 0 else 0)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:
-        # a mistake of ours: the traceback is wanted
-        report_to_sweep(error=f"{type(error).__name__}: {error}")
-        raise
+    finally:
+        # a mistake of ours keeps its traceback; what was refused above leaves by SystemExit
+        if isinstance(error := sys.exception(), Exception):
+            report_to_sweep(error=f"{type(error).__name__}: {error}")
 
 
 def refuse(message: str) -> NoReturn:

@@ -67,22 +67,26 @@ def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mappin
         if last.path.is_file():
             log.info("stopped by %s; continue with: python train.py resume=%s", interrupted, directory)
         raise
-    except Exception as error:
-        log.error("the run failed", exc_info=True)
-        if isinstance(error, ValueError) and "in DataLoader worker process" in str(error):
-            # what the worker said stands last, below its traceback
-            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
-        if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "Connection closed by peer" in str(error)):
-            raise ValueError(f"another process failed: its message stands above and in {directory / LOG_FILE}") from error
-        if isinstance(error, MisconfigurationException):
-            raise ValueError(f"trainer: {str(error).strip()}") from error
-        if isinstance(error, torch.OutOfMemoryError):
-            raise ValueError(
-                "the device is out of memory; use a smaller data.batch_size (and trainer.accumulate_grad_batches), or data.image_size"
-            ) from error
-        raise
+    except ValueError as error:
+        if "in DataLoader worker process" not in str(error):
+            raise
+        # what the worker said stands last, below its traceback
+        raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
+    except MisconfigurationException as error:
+        raise ValueError(f"trainer: {str(error).strip()}") from error
+    except torch.OutOfMemoryError as error:
+        raise ValueError(
+            "the device is out of memory; use a smaller data.batch_size (and trainer.accumulate_grad_batches), or data.image_size"
+        ) from error
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "Connection closed by peer" not in str(error):
+            raise
+        raise ValueError(f"another process failed: its message stands above and in {directory / LOG_FILE}") from error
     finally:
-        close_loggers(failed=sys.exc_info()[0] is not None)
+        error = sys.exception()
+        if isinstance(error, Exception):
+            log.error("the run failed", exc_info=True)
+        close_loggers(failed=error is not None)
 
 
 def _log_to(path: Path) -> None:
