@@ -9,6 +9,7 @@ import torch
 from filelock import FileLock
 
 from tests.data import make_coco
+from tests.server import Server
 
 torch.set_num_threads(1)
 
@@ -42,3 +43,10 @@ def coco_root(shared_directory: Path) -> Path:
     root = shared_directory / "coco"
     with FileLock(shared_directory / "coco.lock"):
         return root if root.is_dir() else make_coco(root)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A web server of this machine, which misbehaves on demand."""
+    with Server() as server:
+        yield server

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 
@@ -65,12 +65,6 @@ def camvid_archive() -> bytes:
         for number in range(count)
     }
     return zipped({f"{top}Models/network.bin": Random(0).randbytes(200_000), f"{top}CamVid/train.txt": b"", **pictures})
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
 
 
 @pytest.fixture
