@@ -91,6 +91,11 @@ def point_hints(ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, "
     return Hints(ab * mask, mask)
 
 
+def combine_hints(hints: Hints, above: Hints) -> Hints:
+    """Both, and where both show a pixel, the colour of `above`."""
+    return Hints(torch.where(above.mask > 0, above.ab, hints.ab), torch.maximum(hints.mask, above.mask))
+
+
 @dataclass(frozen=True)
 class HintOptions:
     """The settings of the samplers; each takes those that concern it."""
