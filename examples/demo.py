@@ -18,7 +18,7 @@ from datamodules import SampleConfig, make_data_module
 from datamodules.batch import Batch, collate
 from lightning_modules import STAGES
 from stylecolor.color import gray_rgb, join_lab, rgb_to_lab
-from stylecolor.pipeline import ExemplarColorizer
+from stylecolor.pipeline import ExemplarNetworks
 from training.samples import label_columns
 
 matplotlib.use("Agg")
@@ -75,7 +75,7 @@ def colorize(runs: dict[str, Path], path: Path) -> None:
     dataset = data.datasets["val"]
     chosen = range(0, len(dataset), max(1, len(dataset) // PICTURES))
     batch = Batch.from_pictures(collate([dataset[(0, index)] for index in chosen], random_crops=False), data.config.image_size)
-    colorizer = ExemplarColorizer.from_checkpoint(runs["joint"] / "checkpoints" / "best.ckpt")
+    colorizer = ExemplarNetworks.from_checkpoint(runs["joint"] / "checkpoints" / "best.ckpt")
     gray = gray_rgb(batch.target_l)
     result = colorizer.colorize(gray, batch.reference_rgb)
     with torch.inference_mode():

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from stylecolor.errors import check_choice
 
+STAGES = ("transfer", "colorizer", "joint")
+"""What checkpoints come from."""
 SITES = ("bottleneck", "encoder", "skips", "decoder")
 """Where the transfer sub-net may match features, see `stylecolor.transfer.TransferNet`."""
 SKIPS = ("slices", "pre_pool")
@@ -16,6 +18,8 @@ PRECOLOR_NETWORKS = ("eccv16", "siggraph17")
 """Of them, the networks of their own."""
 PIPELINES = ("both", "transfer", "precolor")
 """Which parts make the result, see `stylecolor.pipeline.colorize_exemplar`."""
+PRECISIONS = ("auto", "float32", "bf16")
+"""In which convolutions are computed, see `stylecolor.fast_inference`."""
 NORMS = ("batch", "none")
 PADDINGS = ("zeros", "reflect")
 HINT_SAMPLERS = ("bernoulli", "patches", "points", "all", "none")

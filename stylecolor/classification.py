@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stylecolor.ab_bins import gamut_bins
 from stylecolor.color import AB_SCALE, L_CENTER, L_SCALE
-from stylecolor.encoder import scale_channels
+from stylecolor.encoder import scale_channels, weight_dtype
 from stylecolor.errors import check_range
 
 
@@ -75,6 +75,11 @@ class ClassificationNet(nn.Module):
         self.model_out = nn.Conv2d(len(values), 2, kernel_size=1, bias=False)
         self.model_out.weight = nn.Parameter((values.T / AB_SCALE)[:, :, None, None].contiguous(), requires_grad=False)
 
+    @property
+    def full_precision(self) -> tuple[nn.Module, ...]:
+        """The layers that stay float32 when all others are bf16, see `logits`."""
+        return (self.model8[-1], self.model_out)
+
     @classmethod
     def from_settings(cls, settings: Mapping[str, object]) -> "ClassificationNet":
         """A network of the architecture that a checkpoint records; its bins come with the weights."""
@@ -93,7 +98,8 @@ class ClassificationNet(nn.Module):
         """
         if l.shape[-2] % 8 or l.shape[-1] % 8:
             raise ValueError(f"ClassificationNet: height and width must be multiples of 8, got {l.shape[-2]} x {l.shape[-1]}")
-        block3 = self.model3(self.model2(self.model1((l - L_CENTER) / L_SCALE)))
+        inputs = ((l - L_CENTER) / L_SCALE).to(weight_dtype(self.model1))
+        block3 = self.model3(self.model2(self.model1(inputs)))
         block7 = self.model7(self.model6(self.model5(self.model4(block3))))
         features = self.model8[:-1](block7)
         # in full precision, since the annealed mean multiplies the rounding of bf16

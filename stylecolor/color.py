@@ -12,6 +12,7 @@ L_SCALE = 100.0
 AB_SCALE = 110.0
 """Divides a and b before a network sees them; the colorizer's tanh is multiplied by it."""
 
+_LUMINANCE = (0.212671, 0.71516, 0.072169)
 _WHITE_D65 = (0.95047, 1.0, 1.08883)
 _LAB_KNEE = 6 / 29
 _GAMUT_BISECTIONS = 8
@@ -38,6 +39,29 @@ def rgb_to_lab(rgb: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "bat
     rgb = _in_full_precision(rgb, "rgb_to_lab")
     with torch.autocast(rgb.device.type, enabled=False):
         return kornia.color.rgb_to_lab(rgb)
+
+
+def rgb_to_l(rgb: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 1 height width"]:
+    """L in [0, 100] of sRGB in [0, 1], of three channels or of one, which stands for three equal ones; float32, as `rgb_to_lab` has it.
+
+    Raises:
+        ValueError: for integer tensors and other shapes.
+    """
+    gray = rgb.ndim == 4 and rgb.shape[1] == 1
+    rgb = _in_full_precision(rgb.expand(-1, 3, -1, -1) if gray else rgb, "rgb_to_l")
+    if gray:
+        y = _to_linear(rgb[:, :1])
+    else:
+        y = _to_linear(rgb[:, :1]).mul_(_LUMINANCE[0])
+        for channel, weight in enumerate(_LUMINANCE[1:], start=1):
+            y.add_(_to_linear(rgb[:, channel : channel + 1]), alpha=weight)
+    root = torch.where(y > _LAB_KNEE**3, y.pow(1 / 3), y / (3 * _LAB_KNEE**2) + 4 / 29)
+    return 116 * root - 16
+
+
+def _to_linear(srgb: Tensor) -> Tensor:
+    """Linear light; kornia's takes three channels only, of which L of a grey picture would be three times the work."""
+    return torch.where(srgb > 0.04045, ((srgb + 0.055) / 1.055).pow(2.4), srgb / 12.92)
 
 
 def lab_to_rgb(lab: Float[Tensor, "batch 3 height width"], clip: bool = True) -> Float[Tensor, "batch 3 height width"]:

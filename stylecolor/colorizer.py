@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stylecolor.ab_bins import gamut_bins
 from stylecolor.color import AB_SCALE, L_CENTER, L_SCALE
-from stylecolor.encoder import scale_channels
+from stylecolor.encoder import scale_channels, weight_dtype
 from stylecolor.global_hints import GlobalHints, hide_global_hints
 
 GRID_STEP = 10.0
@@ -82,6 +82,11 @@ class ColorizationNet(nn.Module):
         self.model_out = nn.Sequential(nn.Conv2d(c128, 2, kernel_size=1), nn.Tanh())
         self.model_class = nn.Sequential(nn.Conv2d(c256, GRID_SIDE**2, kernel_size=1)) if distribution else None
 
+    @property
+    def full_precision(self) -> tuple[nn.Module, ...]:
+        """The layers that stay float32 when all others are bf16, see `_decode`."""
+        return (self.model_out,)
+
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """A network of the architecture that a checkpoint records."""
@@ -115,7 +120,8 @@ class ColorizationNet(nn.Module):
         """The features after blocks 1 to 4."""
         if l.shape[-2] % 8 or l.shape[-1] % 8:
             raise ValueError(f"ColorizationNet: height and width must be multiples of 8, got {l.shape[-2]} x {l.shape[-1]}")
-        block1 = self.model1(torch.cat(((l - L_CENTER) / L_SCALE, hint_ab / AB_SCALE * mask, mask), dim=1))
+        inputs = torch.cat(((l - L_CENTER) / L_SCALE, hint_ab / AB_SCALE * mask, mask), dim=1)
+        block1 = self.model1(inputs.to(weight_dtype(self.model1)))
         block2 = self.model2(block1[:, :, ::2, ::2])
         block3 = self.model3(block2[:, :, ::2, ::2])
         return block1, block2, block3, self.model4(block3[:, :, ::2, ::2])
@@ -128,7 +134,7 @@ class ColorizationNet(nn.Module):
         logits = self.model_class(block8) if classify and self.model_class is not None else None
         # in full precision, since bf16 would leave steps of half a Lab unit
         with torch.autocast(block10.device.type, enabled=False):
-            return Prediction(self.model_out(block10.to(self.model10[1].weight.dtype)).float() * AB_SCALE, logits)
+            return Prediction(self.model_out(block10.to(weight_dtype(self.model_out))).float() * AB_SCALE, logits)
 
 
 class GlobalColorizationNet(ColorizationNet):
@@ -178,5 +184,5 @@ class GlobalColorizationNet(ColorizationNet):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         block1, block2, block3, block4 = self._encode(l, hint_ab, mask)
         hints = hide_global_hints(l, len(self.bins)) if global_hints is None else global_hints
-        added = self.model_global(torch.cat(hints, dim=1)[:, :, None, None].to(l.dtype))
+        added = self.model_global(torch.cat(hints, dim=1)[:, :, None, None].to(weight_dtype(self.model_global)))
         return block1, block2, block3, block4 + added

@@ -20,6 +20,11 @@ SLICE_ENDS = (2, 7, 12, 21, 30)
 RANDOM_WEIGHTS_SEED = 19
 
 
+def weight_dtype(network: nn.Module) -> torch.dtype:
+    """In which a network's first layer computes."""
+    return next(network.parameters()).dtype
+
+
 def scale_channels(channels: int, width: float) -> int:
     """The channel count of a layer under the `width` multiplier (1.0 is the published size)."""
     return max(1, round(channels * width))
@@ -125,6 +130,11 @@ class VGG19Encoder(nn.Module):
         """Subtract ImageNet's mean from sRGB (or grey) in [0, 1] and divide by its standard deviation."""
         return (rgb - self.mean) / self.std
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its convolutions, and so of the features."""
+        return weight_dtype(self.features)
+
     def run_slice(self, index: int, features: Tensor) -> SliceOutput:
         """Run slice `index` (0-based) on the output of the slice before it, or on the normalised picture for slice 0."""
         start = SLICE_ENDS[index - 1] if index else 0
@@ -140,7 +150,7 @@ class VGG19Encoder(nn.Module):
 
     def forward(self, rgb: Float[Tensor, "batch channels_in height width"]) -> list[Float[Tensor, "batch channels _ _"]]:
         """relu1_1 ... relu{depth}_1 of sRGB (or grey) pictures in [0, 1]."""
-        features = self.normalize(rgb)
+        features = self.normalize(rgb).to(self.dtype)
         outputs = []
         for index in range(self.depth):
             features = self.run_slice(index, features).output

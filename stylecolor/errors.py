@@ -5,6 +5,13 @@ import math
 from collections.abc import Collection, Iterable
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, for people: in one line, and without the system's number of it."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def name_few(names: Iterable[str], limit: int = 5) -> str:
     """The first `limit` names, sorted, and how many more there are: `a, b, c and 7 more`."""
     names = sorted(names)

@@ -1,25 +1,26 @@
 """The whole pipeline: pre-colorize the target, transfer the reference's colours, refine them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from stylecolor.checkpoint import Checkpoint, read_checkpoint
-from stylecolor.choices import PIPELINES
+from stylecolor.checkpoint import read_checkpoint
+from stylecolor.choices import PIPELINES, STAGES
 from stylecolor.color import gray_rgb, join_lab, rgb_to_lab
-from stylecolor.colorizers import restore_colorizer
+from stylecolor.colorizers import describe_colorizer, load_colorizer, restore_colorizer
 from stylecolor.errors import check_choice, check_range
-from stylecolor.hints import Hints, Sampler, empty_hints, make_sampler
+from stylecolor.hints import Hints, Sampler, combine_hints, empty_hints, make_sampler
 from stylecolor.precolor import Precolor, make_precolor
 from stylecolor.randomness import picture_keys
 from stylecolor.reference_style import ReferenceStyle, mix_styles
 from stylecolor.regions import LabelMap
 from stylecolor.transfer import TransferNet
+from stylecolor.weights import check_state
 
 Reference = Tensor | ReferenceStyle
 
@@ -36,10 +37,10 @@ class Colorization(NamedTuple):
 
 
 def colorize_exemplar(
-    transfer: TransferNet,
-    colorizer: nn.Module,
+    transfer: TransferNet | None,
+    colorizer: nn.Module | None,
     l: Float[Tensor, "batch 1 height width"],
-    reference: Reference,
+    reference: Reference | None,
     keys: Tensor,
     sampler: Sampler,
     precolor: Precolor,
@@ -47,16 +48,17 @@ def colorize_exemplar(
     target_labels: LabelMap | None = None,
     reference_labels: LabelMap | None = None,
     feather: int = 0,
+    user_hints: Hints | None = None,
 ) -> Colorization:
     """Pre-colorize (without gradient), transfer, and colorize with hints from the transfer's ab.
 
-    Used as it is by the joint stage and by `ExemplarColorizer`, so that what is trained is what is run.
+    Used as it is by the joint stage and by `ExemplarNetworks`, so that what is trained is what is run.
 
     Args:
-        transfer: the transfer sub-net.
-        colorizer: the colorization sub-net.
+        transfer: the transfer sub-net; None where the pipeline does without.
+        colorizer: the colorization sub-net; None where the pipeline does without.
         l: the targets' L in [0, 100].
-        reference: sRGB in [0, 1], or its statistics.
+        reference: sRGB in [0, 1], or its statistics; None where the pipeline does without.
         keys: one for each sample, see `stylecolor.randomness`.
         sampler: chooses the hints from the transfer's ab map.
         precolor: what the transfer sub-net sees of the target, see `stylecolor.precolor`.
@@ -65,26 +67,36 @@ def colorize_exemplar(
         target_labels: for matching region by region, see `TransferNet`.
         reference_labels: likewise.
         feather: likewise.
+        user_hints: colours that a person chose; they stand above those of the transfer's map, and the colorization sub-net sees them in
+            any pipeline that has it.
     """
     if pipeline == "precolor":
-        hints = empty_hints(l.expand(-1, 2, -1, -1))
+        assert colorizer is not None
+        hints = user_hints or empty_hints(l.expand(-1, 2, -1, -1))
         ab = colorizer(l, *hints)
         return Colorization(ab, ab, ab, hints)
+    assert transfer is not None
+    assert reference is not None
     precolored = precolor(l)
     transferred = transfer(precolored.picture, reference, target_labels, reference_labels, feather)
     transfer_ab = rgb_to_lab(transferred)[:, 1:]
     if pipeline == "transfer":
         return Colorization(transfer_ab, precolored.ab, transfer_ab, empty_hints(transfer_ab))
+    assert colorizer is not None
     hints = sampler(transfer_ab, keys)
+    if user_hints is not None:
+        hints = combine_hints(hints, user_hints)
     return Colorization(colorizer(l, *hints), precolored.ab, transfer_ab, hints)
 
 
-class ExemplarColorizer(nn.Module):
-    """Colorizes targets with the colours of references, by the two trained sub-nets.
+class ExemplarNetworks(nn.Module):
+    """The trained networks, and how they work together: tensors of the networks' own sizes in, tensors out.
+
+    `stylecolor.exemplar_colorizer.ExemplarColorizer` takes pictures of any kind and size.
 
     Args:
-        transfer: the transfer sub-net.
-        colorizer: the colorization sub-net.
+        transfer: the transfer sub-net; without it no reference can be followed.
+        colorizer: the colorization sub-net; without it the transfer's colours are the result.
         hints: the name of the sampler that chooses hints from the transfer's ab map.
         mask_probability: for the `bernoulli` sampler, the probability that a pixel of the map is hidden.
         hint_points: for the `points` sampler, how many pixels are shown.
@@ -99,8 +111,8 @@ class ExemplarColorizer(nn.Module):
 
     def __init__(
         self,
-        transfer: TransferNet,
-        colorizer: nn.Module,
+        transfer: TransferNet | None,
+        colorizer: nn.Module | None,
         hints: str = "bernoulli",
         mask_probability: float = 0.99,
         hint_points: int = 10,
@@ -112,28 +124,80 @@ class ExemplarColorizer(nn.Module):
         super().__init__()
         check_choice("stage.pipeline", pipeline, PIPELINES)
         check_range("stage.feather", feather, low=0)
+        assert transfer is not None or pipeline == "precolor"
+        assert colorizer is not None or pipeline == "transfer"
+        self.settings = {
+            "hints": hints,
+            "mask_probability": mask_probability,
+            "hint_points": hint_points,
+            "precolor": precolor,
+            "pipeline": pipeline,
+            "feather": feather,
+        }
         self.transfer = transfer
         self.colorizer = colorizer
         self.precolorizer = precolorizer
         self.sampler = make_sampler(hints, mask_probability, hint_points)
-        self.precolor = make_precolor(precolor, colorizer if precolor == "network" else precolorizer)
+        make_precolor(precolor, colorizer if precolor == "network" else precolorizer)
         self.pipeline = pipeline
         self.feather = feather
         self.eval()
 
+    @property
+    def precolor(self) -> Precolor:
+        """What the transfer sub-net sees of the target."""
+        # made of the networks that are here now: a copy of these has copies of them
+        name = str(self.settings["precolor"])
+        return make_precolor(name, self.colorizer if name == "network" else self.precolorizer)
+
+    @property
+    def description(self) -> dict[str, dict[str, Any]]:
+        """The networks' settings by name, as a joint checkpoint records them; `build` makes the same networks of it."""
+        networks = {} if self.transfer is None else {"transfer": self.transfer.settings}
+        colorizers = {"colorizer": self.colorizer, "precolorizer": self.precolorizer}
+        networks |= {name: describe_colorizer(network) for name, network in colorizers.items() if network is not None}
+        return {**networks, "pipeline": self.settings}
+
     @classmethod
-    def from_checkpoint(cls, path: str | Path) -> "ExemplarColorizer":
-        """Read a checkpoint of the joint stage, on the CPU and in eval mode.
+    def build(cls, description: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Networks of the architecture that `description` records, their weights to be loaded next."""
+        transfer = TransferNet.from_settings(description["transfer"]) if "transfer" in description else None
+        colorizer, precolorizer = (
+            restore_colorizer(description[name]) if name in description else None for name in ("colorizer", "precolorizer")
+        )
+        return cls(transfer, colorizer, **description["pipeline"], precolorizer=precolorizer)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> Self:
+        """Read a checkpoint, on the CPU and in eval mode.
+
+        One of the colorizer stage colorizes without reference and by a user's hints, one of the transfer stage without refinement.
 
         Raises:
-            ValueError: for a missing or damaged file, or a checkpoint of another stage.
+            ValueError: for a missing or damaged file, and one whose weights do not fit what it says.
         """
-        checkpoint = read_checkpoint(path, "checkpoint", ("joint",))
-        transfer = TransferNet.from_settings(checkpoint.networks["transfer"])
-        transfer.load_state_dict(checkpoint.network_state("transfer"))
-        colorizer = _read_colorizer(checkpoint, "colorizer")
-        precolorizer = _read_colorizer(checkpoint, "precolorizer") if "precolorizer" in checkpoint.networks else None
-        return cls(transfer, colorizer, **checkpoint.networks["pipeline"], precolorizer=precolorizer)
+        checkpoint = read_checkpoint(path, "checkpoint", STAGES)
+        description = dict(checkpoint.networks)
+        if checkpoint.stage == "transfer":
+            gray = description["transfer"]["gray_encoder"]
+            description["pipeline"] = {"pipeline": "transfer", "precolor": "gray_encoder" if gray else "gray"}
+        elif checkpoint.stage == "colorizer":
+            description["pipeline"] = {"pipeline": "precolor"}
+        networks = cls.build(description)
+        for name, network in networks.named_children():
+            state = checkpoint.network_state(name)
+            check_state(state, network.state_dict(), f"checkpoint={path}: {name}", description[name]["width"])
+            network.load_state_dict(state)
+        return networks
+
+    @classmethod
+    def from_colorizer(cls, source: str, setting: str, mirror: str | None = None) -> Self:
+        """A colorization network alone: a published one or a file, see `stylecolor.colorizers.load_colorizer`.
+
+        Raises:
+            ValueError: for weights that cannot be had or do not fit.
+        """
+        return cls(None, load_colorizer(source, setting, mirror=mirror), pipeline="precolor")
 
     @torch.inference_mode()
     def encode_reference(
@@ -144,10 +208,55 @@ class ExemplarColorizer(nn.Module):
         """A reference's statistics, for any number of targets; see `TransferNet.encode_reference`.
 
         Raises:
-            ValueError: for references that are too small or hold NaN, and label maps of another size.
+            ValueError: for references that are too small or hold NaN, label maps of another size, and where there is no transfer sub-net.
         """
+        if self.transfer is None:
+            raise ValueError("colorize: these weights hold no transfer sub-net, which a reference needs; take a checkpoint of stage=joint")
         _check_finite(reference, "reference")
         return self.transfer.encode_reference(reference, None if labels is None else LabelMap.read(labels), self.feather)
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        l: Float[Tensor, "batch 1 height width"],
+        style: ReferenceStyle | None,
+        target_labels: UInt8[Tensor, "batch height width"] | None = None,
+        keys: Int64[Tensor, " batch"] | None = None,
+        user_hints: Hints | None = None,
+    ) -> Colorization:
+        """The result and the steps before it.
+
+        Args:
+            l: of the targets, in [0, 100]; sides are multiples of 8.
+            style: one for each target or one for all; without it the colorization sub-net works alone.
+            target_labels: of the targets, see `TransferNet`.
+            keys: choose the random hints; left out, they follow from the target's grey pixels, so that the same input gives the same
+                output, alone or in a batch.
+            user_hints: see `colorize_exemplar`.
+
+        Raises:
+            ValueError: for sides that are no multiple of 8, a style or label maps that do not fit, and where a network is missing.
+        """
+        if style is None and self.colorizer is None:
+            raise ValueError("colorize: these weights hold no colorization sub-net, which colorizes without a reference; name a reference")
+        if style is not None and len(style) not in (1, len(l)):
+            raise ValueError(f"colorize: {len(l)} targets need 1 or {len(l)} references, got {len(style)}")
+        if keys is None:
+            # of the grey picture, so that a target's own colours, which are not used, cannot change the hints either
+            keys = picture_keys((gray_rgb(l)[:, :1] * 255).round().to(torch.uint8))
+        return colorize_exemplar(
+            self.transfer,
+            self.colorizer,
+            l,
+            style,
+            keys,
+            self.sampler,
+            self.precolor,
+            "precolor" if style is None else self.pipeline,
+            target_labels=None if target_labels is None else LabelMap.read(target_labels),
+            feather=self.feather,
+            user_hints=user_hints,
+        )
 
     @torch.inference_mode()
     def colorize(
@@ -160,8 +269,7 @@ class ExemplarColorizer(nn.Module):
     ) -> Float[Tensor, "batch 3 height width"]:
         """Colorize targets with references: sRGB in [0, 1], one reference for each target or one for all.
 
-        The result keeps the target's own L. Hints are drawn from the target's pixels alone: the same input gives the same output, alone or
-        in a batch.
+        The result keeps the target's own L.
 
         Args:
             target: grey (one channel) or colour pictures, whose colours are ignored; sides are multiples of 8.
@@ -173,42 +281,14 @@ class ExemplarColorizer(nn.Module):
         Raises:
             ValueError: for sides that are no multiple of 8, tensors of other kinds, and weights or label maps that do not fit.
         """
-        return join_lab(*self._run(target, reference, weights, target_labels, reference_labels))
-
-    def _run(
-        self,
-        target: Tensor,
-        reference: Reference | Sequence[Reference],
-        weights: Sequence[float] | None,
-        target_labels: Tensor | None,
-        reference_labels: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
         if target.ndim != 4 or target.shape[1] not in (1, 3):
             raise ValueError(f"colorize: expected targets of shape (batch, 1 or 3, height, width), got {tuple(target.shape)}")
         style = self._style(reference, weights, reference_labels).to(target.device)
         if (target_labels is None) != (not style.labels):
             log.warning("colorize: one side alone has labels, which are ignored: regions are matched where target and reference have them")
         _check_finite(target, "targets")
-        if len(style) not in (1, len(target)):
-            raise ValueError(f"colorize: {len(target)} targets need 1 or {len(target)} references, got {len(style)}")
-        rgb = target.expand(-1, 3, -1, -1)
-        l = rgb_to_lab(rgb)[:, :1]
-        # keyed by the grey picture, so that a target's own colours, which are not used, cannot change the hints either
-        keys = picture_keys((gray_rgb(l)[:, :1] * 255).round().to(torch.uint8))
-        labels = None if target_labels is None else LabelMap.read(target_labels)
-        result = colorize_exemplar(
-            self.transfer,
-            self.colorizer,
-            l,
-            style,
-            keys,
-            self.sampler,
-            self.precolor,
-            self.pipeline,
-            target_labels=labels,
-            feather=self.feather,
-        )
-        return l, result.ab
+        l = rgb_to_lab(target.expand(-1, 3, -1, -1))[:, :1]
+        return join_lab(l, self.predict(l, style, target_labels).ab)
 
     def _style(self, reference: Reference | Sequence[Reference], weights: Sequence[float] | None, labels: Tensor | None) -> ReferenceStyle:
         if weights is not None and isinstance(reference, Tensor | ReferenceStyle):
@@ -226,9 +306,3 @@ class ExemplarColorizer(nn.Module):
 def _check_finite(pictures: Tensor, what: str) -> None:
     if not pictures.isfinite().all():
         raise ValueError(f"colorize: NaN or infinity in the {what}; expected sRGB in [0, 1]")
-
-
-def _read_colorizer(checkpoint: Checkpoint, name: str) -> nn.Module:
-    network = restore_colorizer(checkpoint.networks[name])
-    network.load_state_dict(checkpoint.network_state(name))
-    return network

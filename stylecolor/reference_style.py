@@ -135,6 +135,22 @@ def mix_styles(styles: Sequence[ReferenceStyle], weights: Sequence[float] | None
     return ReferenceStyle(styles[0].matching, mixed, labels, shares.amax(0), _common_feather(styles))
 
 
+def stack_styles(styles: Sequence[ReferenceStyle]) -> ReferenceStyle:
+    """One batch of several, a reference for each target.
+
+    Raises:
+        ValueError: for styles of different networks or feathers.
+    """
+    labels = tuple(sorted({label for style in styles for label in style.labels}))
+    aligned = [_align(style, labels, len(style), styles[0]) for style in styles]
+    statistics = {
+        key: Statistics(*(torch.cat(parts) for parts in zip(*(style.statistics[key] for style in aligned), strict=True)))
+        for key in styles[0].statistics
+    }
+    shares = torch.cat([style.shares for style in aligned])
+    return ReferenceStyle(styles[0].matching, statistics, labels, shares, _common_feather(styles))
+
+
 def assign_regions(default: ReferenceStyle, regions: Mapping[int, ReferenceStyle]) -> ReferenceStyle:
     """A different reference for each region of the target.
 

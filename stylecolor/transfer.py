@@ -175,7 +175,7 @@ class TransferNet(nn.Module):
         return site in self.sites
 
     def _encode(self, encoder: VGG19Encoder, picture: Tensor, match: Match) -> EncodedPicture:
-        features = encoder.normalize(picture)
+        features = encoder.normalize(picture).to(encoder.dtype)
         skips: dict[int, Tensor] = {}
         pooled: dict[int, Tensor] = {}
         for index in range(4):
@@ -203,7 +203,7 @@ class TransferNet(nn.Module):
         """
         check_reference(reference)
         if label_map is None or not self.sites:
-            labels, shares, regions = (), reference.new_zeros(len(reference), 0), None
+            labels, shares, regions = (), reference.new_zeros(reference.shape[0], 0), None
         else:
             label_map.check_size(reference, "reference")
             labels, shares = label_map.values, label_map.shares(label_map.values)
@@ -272,7 +272,7 @@ class TransferNet(nn.Module):
             return METHODS[self.matching].match(features, statistics[key], self.alpha, at_size)
 
         output = self.decoder(self._encode(encoder, content, match), match)
-        return output if self.training else output.clamp(0, 1)
+        return output if self.training else output.to(content.dtype).clamp(0, 1)
 
     def _check_style(self, style: ReferenceStyle, targets: int) -> None:
         channels = slice_channels(self.encoder.width, depth=4)
@@ -303,5 +303,5 @@ def check_reference(reference: Tensor) -> None:
         raise ValueError(f"reference: expected a floating-point tensor, sRGB in [0, 1], got {reference.dtype}; divide uint8 by 255 first")
     if reference.ndim != 4 or reference.shape[1] != 3:
         raise ValueError(f"reference: expected shape (batch, 3, height, width), got {tuple(reference.shape)}")
-    if min(reference.shape[-2:]) < MINIMUM_REFERENCE_SIDE:
+    if any(side < MINIMUM_REFERENCE_SIDE for side in reference.shape[-2:]):
         raise ValueError(f"reference: needs sides of {MINIMUM_REFERENCE_SIDE} px at least, got {tuple(reference.shape[-2:])}")

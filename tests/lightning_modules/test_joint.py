@@ -10,7 +10,7 @@ from lightning_modules.joint import JointStage
 from stylecolor.checkpoint import read_checkpoint
 from stylecolor.color import join_lab, rgb_to_lab
 from stylecolor.hints import empty_hints, make_sampler
-from stylecolor.pipeline import ExemplarColorizer
+from stylecolor.pipeline import ExemplarNetworks
 from tests.stages import make_batch, make_colorizer_stage, make_joint_stage, make_transfer_stage, save_checkpoint
 
 
@@ -151,7 +151,7 @@ def test_what_is_trained_is_what_is_run(tmp_path: Path) -> None:
     batch = make_batch(2)
     with torch.no_grad():
         expected = join_lab(batch.target_l, stage.step(batch).ab)
-    found = ExemplarColorizer.from_checkpoint(path).colorize(batch.target_rgb, batch.reference_rgb)
+    found = ExemplarNetworks.from_checkpoint(path).colorize(batch.target_rgb, batch.reference_rgb)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 

@@ -8,40 +8,40 @@ import torch
 from torch import Tensor, nn
 
 from stylecolor.color import gray_rgb, join_lab, rgb_to_lab
-from stylecolor.hints import empty_hints, make_sampler
-from stylecolor.pipeline import ExemplarColorizer, colorize_exemplar
+from stylecolor.hints import Hints, empty_hints, make_sampler
+from stylecolor.pipeline import ExemplarNetworks, colorize_exemplar
 from stylecolor.precolor import precolor_by
 from stylecolor.reference_style import ReferenceStyle, assign_regions, mix_styles
 from stylecolor.regions import VOID, LabelMap
-from tests.stages import make_batch, make_colorizer_stage, make_joint_stage, make_transfer_stage, save_checkpoint
+from stylecolor.transfer import TransferNet
+from tests.stages import make_batch, make_colorizer_stage, make_transfer_stage, save_checkpoint
+from tests.stylecolor.colorizers_for_tests import save_joint
 
 BATCH = make_batch(4, 64)
 
 
-def save_joint(directory: Path, **settings: Any) -> Path:
-    """A checkpoint whose networks answer in strong colours that depend on their input, though they were never trained."""
-    stage = make_joint_stage(directory, **settings)
-    torch.manual_seed(5)
-    for module in stage.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_var, 0.02, 0.1)  # pyright: ignore[reportArgumentType]
-    last = [module for module in stage.transfer.decoder.modules() if isinstance(module, nn.Conv2d)][-1]
-    nn.init.constant_(last.bias, 0.5)  # pyright: ignore[reportArgumentType]
-    return save_checkpoint(stage, directory / "joint.ckpt", global_step=7)
+def transfer_of(networks: ExemplarNetworks) -> TransferNet:
+    assert networks.transfer is not None
+    return networks.transfer
+
+
+def colorizer_of(networks: ExemplarNetworks) -> nn.Module:
+    assert networks.colorizer is not None
+    return networks.colorizer
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_joint(tmp_path_factory.mktemp("joint"), mask_probability=0.8)
+def checkpoint(joint_checkpoint: Path) -> Path:
+    return joint_checkpoint
 
 
 @pytest.fixture(scope="module")
-def pipeline(checkpoint: Path) -> ExemplarColorizer:
-    return ExemplarColorizer.from_checkpoint(checkpoint)
+def pipeline(checkpoint: Path) -> ExemplarNetworks:
+    return ExemplarNetworks.from_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 72), (8, 16)])
-def test_results_are_pictures_of_the_targets_size(pipeline: ExemplarColorizer, height: int, width: int) -> None:
+def test_results_are_pictures_of_the_targets_size(pipeline: ExemplarNetworks, height: int, width: int) -> None:
     target = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
     result = pipeline.colorize(target, BATCH.reference_rgb[:2])
     assert result.shape == (2, 3, height, width)
@@ -50,7 +50,7 @@ def test_results_are_pictures_of_the_targets_size(pipeline: ExemplarColorizer, h
     assert result.max() <= 1
 
 
-def test_results_are_coloured_and_keep_their_targets_l(pipeline: ExemplarColorizer) -> None:
+def test_results_are_coloured_and_keep_their_targets_l(pipeline: ExemplarNetworks) -> None:
     lab = rgb_to_lab(pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb))
     assert lab[:, 1:].abs().mean() > 3
     torch.testing.assert_close(lab[:, :1], BATCH.target_l, atol=0.3, rtol=0)
@@ -58,142 +58,181 @@ def test_results_are_coloured_and_keep_their_targets_l(pipeline: ExemplarColoriz
 
 def test_a_targets_own_colours_are_ignored(tmp_path: Path) -> None:
     # all hints: which ones `bernoulli` shows hangs on the last bit of the grey picture, which differs by float rounding here
-    pipeline = ExemplarColorizer.from_checkpoint(save_joint(tmp_path, hints="all"))
+    pipeline = ExemplarNetworks.from_checkpoint(save_joint(tmp_path / "joint.ckpt", hints="all"))
     from_gray = pipeline.colorize(gray_rgb(BATCH.target_l)[:, :1], BATCH.reference_rgb)
     torch.testing.assert_close(rgb_to_lab(from_gray)[:, :1], BATCH.target_l, atol=0.3, rtol=0)
     torch.testing.assert_close(from_gray, pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb), atol=0.02, rtol=0)
 
 
-def test_grey_targets_of_one_and_three_channels_give_the_same_picture(pipeline: ExemplarColorizer) -> None:
+def test_grey_targets_of_one_and_three_channels_give_the_same_picture(pipeline: ExemplarNetworks) -> None:
     gray = (BATCH.target_l / 100 * 255).round() / 255
     expected = pipeline.colorize(gray, BATCH.reference_rgb)
     assert torch.equal(pipeline.colorize(gray.expand(-1, 3, -1, -1), BATCH.reference_rgb), expected)
 
 
-def test_the_same_input_gives_the_same_output(pipeline: ExemplarColorizer, checkpoint: Path) -> None:
+def test_the_same_input_gives_the_same_output(pipeline: ExemplarNetworks, checkpoint: Path) -> None:
     first = pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb)
     torch.manual_seed(99)
-    again = ExemplarColorizer.from_checkpoint(checkpoint).colorize(BATCH.target_rgb, BATCH.reference_rgb)
+    again = ExemplarNetworks.from_checkpoint(checkpoint).colorize(BATCH.target_rgb, BATCH.reference_rgb)
     assert torch.equal(first, again)
 
 
-def test_a_picture_comes_out_the_same_alone_and_in_a_batch(pipeline: ExemplarColorizer) -> None:
+def test_a_picture_comes_out_the_same_alone_and_in_a_batch(pipeline: ExemplarNetworks) -> None:
     together = pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb)
     for index in range(4):
         alone = pipeline.colorize(BATCH.target_rgb[index : index + 1], BATCH.reference_rgb[index : index + 1])
         torch.testing.assert_close(alone[0], together[index], atol=1e-5, rtol=0)
 
 
-def test_one_reference_may_serve_all_targets(pipeline: ExemplarColorizer) -> None:
+def test_one_reference_may_serve_all_targets(pipeline: ExemplarNetworks) -> None:
     reference = BATCH.reference_rgb[:1]
     each = pipeline.colorize(BATCH.target_rgb, reference.expand(4, -1, -1, -1))
     torch.testing.assert_close(pipeline.colorize(BATCH.target_rgb, reference), each, atol=1e-5, rtol=0)
     with torch.inference_mode():
-        style = pipeline.transfer.encode_reference(reference)
+        style = transfer_of(pipeline).encode_reference(reference)
     assert torch.equal(pipeline.colorize(BATCH.target_rgb, style), pipeline.colorize(BATCH.target_rgb, reference))
 
 
-def test_the_reference_decides_the_colours(pipeline: ExemplarColorizer) -> None:
+def test_the_reference_decides_the_colours(pipeline: ExemplarNetworks) -> None:
     target = BATCH.target_rgb[:1]
     first, second = (pipeline.colorize(target, BATCH.reference_rgb[index : index + 1]) for index in (0, 2))
     assert (first - second).abs().max() > 0.01
 
 
-def test_the_steps_follow_each_other_as_described(pipeline: ExemplarColorizer) -> None:
+def test_the_steps_follow_each_other_as_described(pipeline: ExemplarNetworks) -> None:
     l, keys, sampler = BATCH.target_l, BATCH.keys, make_sampler("bernoulli", 0.8)
     with torch.no_grad():
         found = colorize_exemplar(
-            pipeline.transfer, pipeline.colorizer, l, BATCH.reference_rgb, keys, sampler, precolor_by(pipeline.colorizer)
+            transfer_of(pipeline), colorizer_of(pipeline), l, BATCH.reference_rgb, keys, sampler, precolor_by(colorizer_of(pipeline))
         )
-        precolor = pipeline.colorizer(l, *empty_hints(torch.zeros(4, 2, 64, 64)))
-        coarse = rgb_to_lab(pipeline.transfer(join_lab(l, precolor), BATCH.reference_rgb))[:, 1:]
+        precolor = colorizer_of(pipeline)(l, *empty_hints(torch.zeros(4, 2, 64, 64)))
+        coarse = rgb_to_lab(transfer_of(pipeline)(join_lab(l, precolor), BATCH.reference_rgb))[:, 1:]
         hints = sampler(coarse, keys)
-        expected = pipeline.colorizer(l, *hints)
+        expected = colorizer_of(pipeline)(l, *hints)
     for own, other in ((found.precolor_ab, precolor), (found.transfer_ab, coarse), (found.hints.mask, hints.mask), (found.ab, expected)):
         torch.testing.assert_close(own, other)
 
 
 def test_the_precolorization_is_made_in_eval_mode_and_without_gradient(checkpoint: Path) -> None:
-    pipeline = ExemplarColorizer.from_checkpoint(checkpoint)
+    pipeline = ExemplarNetworks.from_checkpoint(checkpoint)
     arguments = (BATCH.target_l, BATCH.reference_rgb, BATCH.keys, pipeline.sampler, pipeline.precolor)
-    expected = colorize_exemplar(pipeline.transfer, pipeline.colorizer, *arguments).precolor_ab
-    pipeline.colorizer.train()
-    found = colorize_exemplar(pipeline.transfer, pipeline.colorizer, *arguments)
+    expected = colorize_exemplar(transfer_of(pipeline), colorizer_of(pipeline), *arguments).precolor_ab
+    colorizer_of(pipeline).train()
+    found = colorize_exemplar(transfer_of(pipeline), colorizer_of(pipeline), *arguments)
     assert torch.equal(found.precolor_ab, expected)
     assert not found.precolor_ab.requires_grad
     assert found.ab.requires_grad
-    assert all(module.training for module in pipeline.colorizer.modules())
+    assert all(module.training for module in colorizer_of(pipeline).modules())
 
 
 @pytest.mark.parametrize("hints", ["patches", "all"])
 def test_the_checkpoint_says_how_hints_are_drawn(tmp_path: Path, hints: str) -> None:
-    pipeline = ExemplarColorizer.from_checkpoint(save_joint(tmp_path, hints=hints))
+    pipeline = ExemplarNetworks.from_checkpoint(save_joint(tmp_path / "joint.ckpt", hints=hints))
     shown = pipeline.sampler(torch.ones(4, 2, 64, 64), BATCH.keys).mask.mean().item()
     assert {"patches": 0 < shown < 0.5, "all": shown == 1}[hints]
 
 
-def test_a_pipeline_is_in_eval_mode(pipeline: ExemplarColorizer) -> None:
+def test_a_pipeline_is_in_eval_mode(pipeline: ExemplarNetworks) -> None:
     assert not any(module.training for module in pipeline.modules())
 
 
 @pytest.mark.parametrize("target", [torch.rand(1, 3, 60, 64), torch.rand(1, 3, 64, 36)])
-def test_sides_that_are_no_multiple_of_8_are_refused(pipeline: ExemplarColorizer, target: Tensor) -> None:
+def test_sides_that_are_no_multiple_of_8_are_refused(pipeline: ExemplarNetworks, target: Tensor) -> None:
     with pytest.raises(ValueError, match="multiples of 8"):
         pipeline.colorize(target, BATCH.reference_rgb[:1])
 
 
 @pytest.mark.parametrize("target", [torch.rand(3, 64, 64), torch.rand(1, 2, 64, 64), torch.rand(1, 4, 64, 64)])
-def test_targets_of_other_shapes_are_refused(pipeline: ExemplarColorizer, target: Tensor) -> None:
+def test_targets_of_other_shapes_are_refused(pipeline: ExemplarNetworks, target: Tensor) -> None:
     with pytest.raises(ValueError, match=r"colorize: .*\(batch, 1 or 3, height, width\)"):
         pipeline.colorize(target, BATCH.reference_rgb[:1])
 
 
-def test_8_bit_targets_are_refused(pipeline: ExemplarColorizer) -> None:
+def test_8_bit_targets_are_refused(pipeline: ExemplarNetworks) -> None:
     with pytest.raises(ValueError, match="uint8"):
         pipeline.colorize(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), BATCH.reference_rgb[:1])
 
 
-def test_8_bit_references_are_refused(pipeline: ExemplarColorizer) -> None:
+def test_8_bit_references_are_refused(pipeline: ExemplarNetworks) -> None:
     with pytest.raises(ValueError, match="uint8"):
         pipeline.colorize(BATCH.target_rgb[:1], (255 * BATCH.reference_rgb[:1]).to(torch.uint8))
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 1, 64, 64), (3, 3, 64, 64), (1, 3, 8, 64)])
-def test_references_of_other_shapes_are_refused(pipeline: ExemplarColorizer, shape: tuple[int, ...]) -> None:
+def test_references_of_other_shapes_are_refused(pipeline: ExemplarNetworks, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"reference.* got"):
         pipeline.colorize(BATCH.target_rgb[:2], torch.rand(shape))
 
 
-def test_checkpoints_of_other_stages_are_refused_by_name(tmp_path: Path) -> None:
-    transfer = save_checkpoint(make_transfer_stage(), tmp_path / "transfer.ckpt")
-    colorizer = save_checkpoint(make_colorizer_stage(), tmp_path / "colorizer.ckpt")
-    for path, stage in ((transfer, "transfer"), (colorizer, "colorizer")):
-        with pytest.raises(ValueError, match=rf"checkpoint=.*{path.name}: is a checkpoint of stage={stage}, expected stage=joint"):
-            ExemplarColorizer.from_checkpoint(path)
+def test_checkpoints_of_single_stages_do_what_they_can(tmp_path: Path) -> None:
+    style_of = BATCH.reference_rgb[:1]
+    transfer = ExemplarNetworks.from_checkpoint(save_checkpoint(make_transfer_stage(), tmp_path / "transfer.ckpt"))
+    with torch.inference_mode():
+        gray = gray_rgb(BATCH.target_l)
+        expected = rgb_to_lab(transfer_of(transfer)(gray, transfer.encode_reference(style_of)))[:, 1:]
+    torch.testing.assert_close(transfer.predict(BATCH.target_l, transfer.encode_reference(style_of)).ab, expected)
+    with pytest.raises(ValueError, match="no colorization sub-net"):
+        transfer.predict(BATCH.target_l, None)
+
+    colorizer = ExemplarNetworks.from_checkpoint(save_checkpoint(make_colorizer_stage(), tmp_path / "colorizer.ckpt"))
+    hints = Hints(torch.full((4, 2, 64, 64), 20.0), torch.ones(4, 1, 64, 64))
+    with torch.inference_mode():
+        expected = colorizer_of(colorizer)(BATCH.target_l, *hints)
+    torch.testing.assert_close(colorizer.predict(BATCH.target_l, None, user_hints=hints).ab, expected)
+    with pytest.raises(ValueError, match="no transfer sub-net"):
+        colorizer.encode_reference(style_of)
+
+
+def test_a_checkpoint_that_holds_other_weights_than_it_says_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    contents = torch.load(checkpoint, weights_only=True)
+    del contents["state_dict"]["colorizer.model4.0.weight"]
+    torch.save(contents, tmp_path / "incomplete.ckpt")
+    with pytest.raises(ValueError, match=r"incomplete\.ckpt.*model4\.0\.weight"):
+        ExemplarNetworks.from_checkpoint(tmp_path / "incomplete.ckpt")
+
+
+def test_a_users_hints_stand_above_those_of_the_transfers_map(pipeline: ExemplarNetworks) -> None:
+    style = pipeline.encode_reference(BATCH.reference_rgb)
+    mask = torch.zeros(4, 1, 64, 64)
+    mask[:, :, 20:30, 20:30] = 1
+    user = Hints(torch.full((4, 2, 64, 64), 60.0) * mask, mask)
+    own, found = pipeline.predict(BATCH.target_l, style), pipeline.predict(BATCH.target_l, style, user_hints=user)
+    shown = mask.bool().expand(-1, 2, -1, -1)
+    assert (found.hints.ab[shown] == 60).all()
+    assert torch.equal(found.hints.ab[~shown], own.hints.ab[~shown])
+    assert (found.ab - own.ab).abs().max() > 1
+
+
+def test_keys_choose_the_random_hints(pipeline: ExemplarNetworks) -> None:
+    style = pipeline.encode_reference(BATCH.reference_rgb[:1])
+    keys = torch.tensor([5, 5, 5, 6])
+    masks = pipeline.predict(BATCH.target_l, style, keys=keys).hints.mask
+    assert torch.equal(masks[0], masks[2])
+    assert not torch.equal(masks[0], masks[3])
 
 
 def test_other_files_are_refused(tmp_path: Path, checkpoint: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     with pytest.raises(ValueError, match="no stylecolor checkpoint"):
-        ExemplarColorizer.from_checkpoint(tmp_path / "foreign.ckpt")
+        ExemplarNetworks.from_checkpoint(tmp_path / "foreign.ckpt")
     with pytest.raises(ValueError, match="no such file"):
-        ExemplarColorizer.from_checkpoint(tmp_path / "none.ckpt")
+        ExemplarNetworks.from_checkpoint(tmp_path / "none.ckpt")
     (tmp_path / "cut.ckpt").write_bytes(checkpoint.read_bytes()[:-1000])
     with pytest.raises(ValueError, match="damaged or truncated"):
-        ExemplarColorizer.from_checkpoint(tmp_path / "cut.ckpt")
+        ExemplarNetworks.from_checkpoint(tmp_path / "cut.ckpt")
     contents = torch.load(checkpoint, weights_only=True)
     contents["stylecolor"]["format"] = 99
     torch.save(contents, tmp_path / "later.ckpt")
     with pytest.raises(ValueError, match="checkpoint format 99"):
-        ExemplarColorizer.from_checkpoint(tmp_path / "later.ckpt")
+        ExemplarNetworks.from_checkpoint(tmp_path / "later.ckpt")
 
 
 def test_the_library_needs_no_training_framework(checkpoint: Path) -> None:
     program = (
         "import sys, torch, pkgutil, importlib, stylecolor\n"
         "for module in pkgutil.iter_modules(stylecolor.__path__): importlib.import_module(f'stylecolor.{module.name}')\n"
-        "from stylecolor.pipeline import ExemplarColorizer\n"
-        f"ExemplarColorizer.from_checkpoint({str(checkpoint)!r}).colorize(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))\n"
+        "from stylecolor.pipeline import ExemplarNetworks\n"
+        f"ExemplarNetworks.from_checkpoint({str(checkpoint)!r}).colorize(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))\n"
         "names = {name.split('.')[0] for name in sys.modules}\n"
         "print(sorted(names & {'lightning', 'pytorch_lightning', 'hydra', 'omegaconf', 'torchmetrics', 'wandb', 'pycocotools', 'training',"
         " 'datamodules', 'lightning_modules'}))"
@@ -214,13 +253,13 @@ def labels(count: int = 4, size: int = 64, seed: int = 0) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def regional(tmp_path_factory: pytest.TempPathFactory) -> ExemplarColorizer:
+def regional(tmp_path_factory: pytest.TempPathFactory) -> ExemplarNetworks:
     transfer = make_transfer_stage(sites=["encoder", "skips", "decoder"], skips="pre_pool")
-    path = save_joint(tmp_path_factory.mktemp("regional"), transfer=transfer, hints="all", regions=True, feather=2)
-    return ExemplarColorizer.from_checkpoint(path)
+    path = save_joint(tmp_path_factory.mktemp("regional") / "joint.ckpt", transfer=transfer, hints="all", regions=True, feather=2)
+    return ExemplarNetworks.from_checkpoint(path)
 
 
-def test_several_references_are_mixed_in_their_weights(pipeline: ExemplarColorizer) -> None:
+def test_several_references_are_mixed_in_their_weights(pipeline: ExemplarNetworks) -> None:
     target, references = BATCH.target_rgb[:2], [BATCH.reference_rgb[:1], BATCH.reference_rgb[1:2, :, :48], BATCH.reference_rgb[2:3]]
     styles = [pipeline.encode_reference(reference) for reference in references]
     for weights in (None, [1, 2, 0.5]):
@@ -235,20 +274,20 @@ def test_several_references_are_mixed_in_their_weights(pipeline: ExemplarColoriz
 
 
 @pytest.mark.parametrize("weights", [[1], [1, -1], [0, 0], [float("nan"), 1]])
-def test_weights_that_do_not_fit_are_refused(pipeline: ExemplarColorizer, weights: list[float]) -> None:
+def test_weights_that_do_not_fit_are_refused(pipeline: ExemplarNetworks, weights: list[float]) -> None:
     with pytest.raises(ValueError, match="weights="):
         pipeline.colorize(BATCH.target_rgb, [BATCH.reference_rgb[:1], BATCH.reference_rgb[1:2]], weights)
     with pytest.raises(ValueError, match="references: none is given"):
         pipeline.colorize(BATCH.target_rgb, [])
 
 
-def test_weights_of_a_single_reference_are_refused(pipeline: ExemplarColorizer) -> None:
+def test_weights_of_a_single_reference_are_refused(pipeline: ExemplarNetworks) -> None:
     for reference in (BATCH.reference_rgb[:1], pipeline.encode_reference(BATCH.reference_rgb[:1])):
         with pytest.raises(ValueError, match=r"weights=\[0\.5, 0\.5\] belong to several references; pass them as a list"):
             pipeline.colorize(BATCH.target_rgb, reference, [0.5, 0.5])
 
 
-def test_label_maps_match_regions_with_each_other(regional: ExemplarColorizer) -> None:
+def test_label_maps_match_regions_with_each_other(regional: ExemplarNetworks) -> None:
     own, other = labels(), labels(seed=1)
     found = regional.colorize(BATCH.target_rgb, BATCH.reference_rgb, target_labels=own, reference_labels=other)
     style = regional.encode_reference(BATCH.reference_rgb, other)
@@ -261,14 +300,14 @@ def test_label_maps_match_regions_with_each_other(regional: ExemplarColorizer) -
         torch.testing.assert_close(same, plain, atol=1e-4, rtol=0)
 
 
-def test_the_feather_of_the_checkpoint_is_used(regional: ExemplarColorizer) -> None:
+def test_the_feather_of_the_checkpoint_is_used(regional: ExemplarNetworks) -> None:
     assert regional.feather == 2
     own, other = LabelMap.read(labels()), LabelMap.read(labels(seed=1))
     found = regional.colorize(BATCH.target_rgb, BATCH.reference_rgb, target_labels=own.labels, reference_labels=other.labels)
     with torch.inference_mode():
         arguments = (
-            regional.transfer,
-            regional.colorizer,
+            transfer_of(regional),
+            colorizer_of(regional),
             BATCH.target_l,
             BATCH.reference_rgb,
             BATCH.keys,
@@ -280,7 +319,7 @@ def test_the_feather_of_the_checkpoint_is_used(regional: ExemplarColorizer) -> N
     torch.testing.assert_close(found, join_lab(BATCH.target_l, results[1]), atol=1e-4, rtol=0)
 
 
-def test_pictures_with_label_maps_come_out_the_same_alone_and_in_a_batch(regional: ExemplarColorizer) -> None:
+def test_pictures_with_label_maps_come_out_the_same_alone_and_in_a_batch(regional: ExemplarNetworks) -> None:
     own, other = labels(), labels(seed=1)
     together = regional.colorize(BATCH.target_rgb, BATCH.reference_rgb, target_labels=own, reference_labels=other)
     for index in range(4):
@@ -289,7 +328,7 @@ def test_pictures_with_label_maps_come_out_the_same_alone_and_in_a_batch(regiona
         torch.testing.assert_close(alone[0], together[index], atol=1e-4, rtol=0)
 
 
-def test_each_region_may_have_a_reference_of_its_own(regional: ExemplarColorizer, tmp_path: Path) -> None:
+def test_each_region_may_have_a_reference_of_its_own(regional: ExemplarNetworks, tmp_path: Path) -> None:
     default, other = (regional.encode_reference(BATCH.reference_rgb[index : index + 1]) for index in (0, 2))
     assigned = assign_regions(default, {2: other})
     assigned.save(tmp_path / "style.safetensors")
@@ -298,21 +337,21 @@ def test_each_region_may_have_a_reference_of_its_own(regional: ExemplarColorizer
     assert (found - regional.colorize(BATCH.target_rgb, default)).abs().max() > 0.01
 
 
-def test_label_maps_of_several_references_are_refused(pipeline: ExemplarColorizer) -> None:
+def test_label_maps_of_several_references_are_refused(pipeline: ExemplarNetworks) -> None:
     for reference in ([BATCH.reference_rgb], pipeline.encode_reference(BATCH.reference_rgb)):
         with pytest.raises(ValueError, match="reference_labels belong to one reference picture; encode others with encode_reference"):
             pipeline.colorize(BATCH.target_rgb, reference, target_labels=labels(), reference_labels=labels())
 
 
 @pytest.mark.parametrize("wrong", [labels(3), labels(4, 32), labels().long(), labels()[:, None]])
-def test_label_maps_of_other_sizes_and_types_are_refused(pipeline: ExemplarColorizer, wrong: Tensor) -> None:
+def test_label_maps_of_other_sizes_and_types_are_refused(pipeline: ExemplarNetworks, wrong: Tensor) -> None:
     for maps in ((wrong, labels()), (labels(), wrong)):
         with pytest.raises(ValueError, match="label maps"):
             pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb, target_labels=maps[0], reference_labels=maps[1])
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_targets_and_references_without_texture_give_finite_pictures(pipeline: ExemplarColorizer, value: float) -> None:
+def test_targets_and_references_without_texture_give_finite_pictures(pipeline: ExemplarNetworks, value: float) -> None:
     flat = torch.full((1, 3, 64, 64), value)
     for target, reference in ((flat, BATCH.reference_rgb[:1]), (BATCH.target_rgb[:1], flat), (flat, flat)):
         assert pipeline.colorize(target, reference).isfinite().all()
@@ -330,17 +369,17 @@ def save_joint_with(directory: Path, precolor: str, **settings: Any) -> Path:
             if parameter.ndim == 4:
                 nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
         weights["precolor_weights"] = str(save_checkpoint(other, directory / "precolor.ckpt"))
-    return save_joint(directory, hints="all", precolor=precolor, **weights, **settings)
+    return save_joint(directory / "joint.ckpt", hints="all", precolor=precolor, **weights, **settings)
 
 
 @pytest.mark.parametrize("precolor", PRECOLORS)
 def test_a_checkpoint_brings_its_precolorization(tmp_path: Path, precolor: str) -> None:
     path = save_joint_with(tmp_path, precolor)
     (tmp_path / "precolor.ckpt").unlink(missing_ok=True)
-    pipeline = ExemplarColorizer.from_checkpoint(path)
+    pipeline = ExemplarNetworks.from_checkpoint(path)
     assert not any(module.training for module in pipeline.modules())
     seen: list[Tensor] = []
-    pipeline.transfer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    transfer_of(pipeline).register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
     found = pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb)
     alone = pipeline.colorize(BATCH.target_rgb[1:2], BATCH.reference_rgb[1:2])
     torch.testing.assert_close(alone[0], found[1], atol=5e-4, rtol=0)
@@ -348,7 +387,7 @@ def test_a_checkpoint_brings_its_precolorization(tmp_path: Path, precolor: str) 
     if precolor in ("gray", "gray_encoder"):
         expected = gray_rgb(l)[:, : 1 if precolor == "gray_encoder" else 3]
     else:
-        network = pipeline.colorizer if precolor == "network" else pipeline.precolorizer
+        network = colorizer_of(pipeline) if precolor == "network" else pipeline.precolorizer
         assert network is not None
         with torch.no_grad():
             expected = join_lab(l, network(l, *empty_hints(zeros)))
@@ -359,7 +398,7 @@ def test_a_checkpoint_brings_its_precolorization(tmp_path: Path, precolor: str) 
 def test_every_precolorization_gives_another_picture(tmp_path: Path) -> None:
     results = []
     for precolor in PRECOLORS:
-        pipeline = ExemplarColorizer.from_checkpoint(save_joint_with(tmp_path / precolor, precolor))
+        pipeline = ExemplarNetworks.from_checkpoint(save_joint_with(tmp_path / precolor, precolor))
         results.append(pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb))
     for index, one in enumerate(results):
         for other in results[:index]:
@@ -368,13 +407,13 @@ def test_every_precolorization_gives_another_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parts", ["transfer", "precolor", "both"])
 def test_a_checkpoint_says_which_parts_make_the_result(tmp_path: Path, parts: str) -> None:
-    pipeline = ExemplarColorizer.from_checkpoint(save_joint(tmp_path, hints="all", pipeline=parts))
+    pipeline = ExemplarNetworks.from_checkpoint(save_joint(tmp_path / "joint.ckpt", hints="all", pipeline=parts))
     l, zeros = rgb_to_lab(BATCH.target_rgb)[:, :1], torch.zeros(4, 2, 64, 64)
     found = pipeline.colorize(BATCH.target_rgb, BATCH.reference_rgb)
     with torch.no_grad():
-        uncolored = pipeline.colorizer(l, *empty_hints(zeros))
-        coarse = rgb_to_lab(pipeline.transfer(join_lab(l, uncolored), BATCH.reference_rgb))[:, 1:]
-        refined = pipeline.colorizer(l, coarse, torch.ones_like(l))
+        uncolored = colorizer_of(pipeline)(l, *empty_hints(zeros))
+        coarse = rgb_to_lab(transfer_of(pipeline)(join_lab(l, uncolored), BATCH.reference_rgb))[:, 1:]
+        refined = colorizer_of(pipeline)(l, coarse, torch.ones_like(l))
     expected = {"precolor": uncolored, "transfer": coarse, "both": refined}
     torch.testing.assert_close(found, join_lab(l, expected.pop(parts)), atol=1e-4, rtol=0)
     for other in expected.values():
@@ -391,12 +430,12 @@ def test_a_checkpoint_says_which_parts_make_the_result(tmp_path: Path, parts: st
         ({"precolor": "eccv16"}, r"stage\.precolor=eccv16: needs the network"),
     ],
 )
-def test_wrong_settings_are_refused_at_construction(pipeline: ExemplarColorizer, settings: dict[str, Any], message: str) -> None:
+def test_wrong_settings_are_refused_at_construction(pipeline: ExemplarNetworks, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ExemplarColorizer(pipeline.transfer, pipeline.colorizer, **settings)
+        ExemplarNetworks(transfer_of(pipeline), colorizer_of(pipeline), **settings)
 
 
-def test_labels_on_one_side_alone_are_told_and_change_nothing(pipeline: ExemplarColorizer, caplog: pytest.LogCaptureFixture) -> None:
+def test_labels_on_one_side_alone_are_told_and_change_nothing(pipeline: ExemplarNetworks, caplog: pytest.LogCaptureFixture) -> None:
     target, reference = BATCH.target_l.expand(-1, 3, -1, -1) / 100, BATCH.reference_rgb
     labels = torch.zeros(len(target), *target.shape[2:], dtype=torch.uint8)
     expected = pipeline.colorize(target, reference)
@@ -406,7 +445,7 @@ def test_labels_on_one_side_alone_are_told_and_change_nothing(pipeline: Exemplar
     assert [record.getMessage()[:36] for record in caplog.records] == ["colorize: one side alone has labels,"] * 2
 
 
-def test_pictures_with_nan_are_refused(pipeline: ExemplarColorizer) -> None:
+def test_pictures_with_nan_are_refused(pipeline: ExemplarNetworks) -> None:
     target, reference = BATCH.target_l.expand(-1, 3, -1, -1) / 100, BATCH.reference_rgb
     with pytest.raises(ValueError, match="NaN or infinity in the reference"):
         pipeline.colorize(target, torch.full_like(reference, torch.nan))

@@ -14,7 +14,7 @@ from PIL import Image
 import hydra_plugins.stylecolor_launcher as launcher
 from lightning_modules.config import JointConfig, TransferConfig
 from stylecolor.checkpoint import read_checkpoint
-from stylecolor.pipeline import ExemplarColorizer
+from stylecolor.pipeline import ExemplarNetworks
 from stylecolor.regions import LabelMap
 from stylecolor.transfer import TransferNet
 from tests.training.runs import LOSSES, from_trained, last_checkpoint, only, rows, run_command, run_main, tiny
@@ -124,9 +124,9 @@ def run_transfer(checkpoint_file: Path, pictures: torch.Tensor) -> TransferNet:
     return network
 
 
-def run_pipeline(checkpoint_file: Path, pictures: torch.Tensor) -> ExemplarColorizer:
+def run_pipeline(checkpoint_file: Path, pictures: torch.Tensor) -> ExemplarNetworks:
     """The pipeline of a checkpoint, after it has colorized a picture, and another by region."""
-    colorizer = ExemplarColorizer.from_checkpoint(checkpoint_file)
+    colorizer = ExemplarNetworks.from_checkpoint(checkpoint_file)
     target, reference = pictures.split(1)
     assert_a_picture(colorizer.colorize(target, reference))
     assert_a_picture(colorizer.colorize(target, reference, target_labels=label_maps(), reference_labels=label_maps()))

@@ -10,7 +10,7 @@ from lightning.pytorch import seed_everything
 from PIL import Image
 
 from lightning_modules import make_stage
-from stylecolor.pipeline import ExemplarColorizer
+from stylecolor.pipeline import ExemplarNetworks
 from tests.data import make_coco
 from tests.training.runs import (
     LOSSES,
@@ -125,7 +125,7 @@ def test_git_revision_is_the_commit_of_the_source() -> None:
 
 
 def test_a_joint_run_makes_a_checkpoint_that_the_library_runs(trained: Path) -> None:
-    colorizer = ExemplarColorizer.from_checkpoint(trained / "outputs/joint/first/checkpoints/best.ckpt")
+    colorizer = ExemplarNetworks.from_checkpoint(trained / "outputs/joint/first/checkpoints/best.ckpt")
     result = colorizer.colorize(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
     assert result.shape == (1, 3, 32, 32)
     assert torch.isfinite(result).all()
