@@ -10,14 +10,14 @@ from stylecolor import pretrained
 from stylecolor.pipeline import ExemplarNetworks
 from stylecolor.pretrained import load_networks, read_networks, save_networks
 from tests.stages import make_batch, make_colorizer_stage, make_transfer_stage, save_checkpoint
-from tests.stylecolor.test_pipeline import save_joint
+from tests.stylecolor.colorizers_for_tests import save_joint
 
 BATCH = make_batch(2, 64)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_joint(tmp_path_factory.mktemp("joint"), mask_probability=0.8, precolor="gray")
+    return save_joint(tmp_path_factory.mktemp("joint") / "joint.ckpt", mask_probability=0.8, precolor="gray")
 
 
 @pytest.fixture
