@@ -82,9 +82,13 @@ def test_the_installed_command_refuses_in_one_line_and_a_status() -> None:
 
 
 def test_help_needs_no_torch() -> None:
-    code = "import sys; import stylecolor.cli; assert not {'torch', 'kornia', 'requests', 'numpy'} & sys.modules.keys()"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert "weights" in run("--help").stdout
+    heavy = "{'torch', 'kornia', 'requests', 'numpy', 'rich'} & sys.modules.keys()"
+    code = f"import sys; from stylecolor.cli import app; app(sys.argv[1:], standalone_mode=False); assert not {heavy}"
+    for arguments in (["--help"], ["colorize", "--help"]):
+        assert subprocess.run([sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL, check=False).returncode == 0
+    for name in ("colorize", "stylize", "video", "hints", "export", "info", "weights"):
+        assert f"\n  {name} " in run("--help").stdout
+        assert run(name, "--help").exit_code == 0
     for name in ("list", "fetch", "verify"):
         assert name in run("weights", "--help").stdout
         assert run("weights", name, "--help").exit_code == 0

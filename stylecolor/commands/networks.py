@@ -1,0 +1,73 @@
+"""The networks that a command works with."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from stylecolor.exemplar_colorizer import AnyLabels, ExemplarColorizer
+    from stylecolor.picture_files import Picture
+    from stylecolor.reference_style import ReferenceStyle
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What options say of the networks."""
+
+    checkpoint: Path | None
+    size: int | None
+    device: str
+    precision: str
+
+    def load(self, needs_reference: bool) -> "ExemplarColorizer":
+        """Read the networks that `--checkpoint` names, or else those that `find_default_checkpoint` finds, which is said on stderr.
+
+        Raises:
+            ValueError: when there are none, or they cannot be used so.
+        """
+        from stylecolor.default_checkpoint import find_default_checkpoint
+        from stylecolor.published_weights import PUBLISHED
+
+        source = find_default_checkpoint(needs_reference) if self.checkpoint is None else str(self.checkpoint)
+        if self.checkpoint is None:
+            typer.echo(f"checkpoint: {source}", err=True)
+        elif not self.checkpoint.exists() and source not in PUBLISHED:
+            raise ValueError(f"--checkpoint {source}: no such file or folder")
+        # after what can be refused without it, as torch takes seconds
+        from stylecolor.exemplar_colorizer import SIZE, ExemplarColorizer
+
+        size = SIZE if self.size is None else self.size
+        if source in PUBLISHED and not Path(source).exists():
+            return ExemplarColorizer.from_colorizer(source, size=size, device=self.device, precision=self.precision)
+        read = ExemplarColorizer.from_pretrained if Path(source).is_dir() else ExemplarColorizer.from_checkpoint
+        return read(source, size=size, device=self.device, precision=self.precision)
+
+
+def encode_references(
+    colorizer: "ExemplarColorizer", pictures: Sequence["Picture"], shares: Sequence[float] | None, labels: "AnyLabels | None" = None
+) -> "ReferenceStyle":
+    """The statistics of references, mixed in `shares`, equal ones if left out; `labels` belong to a single reference."""
+    from stylecolor.reference_style import mix_styles
+
+    with explain_out_of_memory():
+        styles = [colorizer.encode_reference(picture, labels) for picture in pictures]
+    return mix_styles(styles, shares) if len(styles) > 1 else styles[0]
+
+
+@contextmanager
+def explain_out_of_memory() -> Iterator[None]:
+    """A GPU that is full is no fault of this program.
+
+    Raises:
+        ValueError: naming what needs less.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ValueError("the device's memory is full; use a smaller --size, fewer --jobs, or --device cpu") from error

@@ -1,0 +1,35 @@
+"""Which networks a command takes where none are named. Imports no torch, so that a command without any ends at once."""
+
+from pathlib import Path
+
+from stylecolor.published_weights import PUBLISHED
+
+OUTPUTS = Path("outputs")
+"""Where runs leave their checkpoints, below the working directory."""
+RUNS = ("joint/**/checkpoints/best.ckpt", "demo/*/joint/checkpoints/best.ckpt")
+"""Of the joint stage: single runs and sweeps, and the demo's."""
+PUBLISHED_COLORIZER = "siggraph17"
+
+
+def find_default_checkpoint(needs_reference: bool) -> str:
+    """The newest best.ckpt of the joint stage; where no reference is followed, otherwise the published colorizer, if it is here.
+
+    Returns:
+        A path, or the name of published weights.
+
+    Raises:
+        ValueError: when there is none, naming what to do.
+    """
+    found = {path for pattern in RUNS for path in OUTPUTS.glob(pattern)}
+    newest = max(found, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
+    if newest is not None:
+        return str(newest)
+    remedies = ["`make demo` (minutes)", "`python train.py stage=transfer`, then colorizer, then joint"]
+    if not needs_reference:
+        if PUBLISHED[PUBLISHED_COLORIZER].find() is not None:
+            return PUBLISHED_COLORIZER
+        remedies.insert(0, f"`stylecolor weights fetch {PUBLISHED_COLORIZER}`")
+    raise ValueError(
+        f"there is no checkpoint under {OUTPUTS.absolute() / 'joint'} or {OUTPUTS.absolute() / 'demo'}; name one with --checkpoint, or get "
+        f"one by {' or by '.join(remedies)}"
+    )
