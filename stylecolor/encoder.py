@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from stylecolor.choices import PADDINGS
 from stylecolor.errors import check_choice
+from stylecolor.uninitialized import Uninitialized
 from stylecolor.weight_layouts import GRAY_MEAN, GRAY_STD, IMAGENET_MEAN, IMAGENET_STD, gray_encoder_state, load_encoder_state
 
 # torchvision's `vgg19().features`: the channels of each convolution, "pool" for each pooling. Every convolution is followed by a ReLU,
@@ -169,7 +170,9 @@ def _layers(width: float, depth: int, pooling: str, padding: str, channels_in: i
         else:
             channels = scale_channels(entry, width)
             # weights follow from elsewhere: no random number is drawn for them
-            yield nn.utils.skip_init(nn.Conv2d, channels_in, channels, kernel_size=3, padding=1, padding_mode=padding)
+            with Uninitialized():
+                convolution = nn.Conv2d(channels_in, channels, kernel_size=3, padding=1, padding_mode=padding)
+            yield convolution
             yield nn.ReLU()
             channels_in = channels
             count += 2

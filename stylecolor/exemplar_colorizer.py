@@ -30,7 +30,7 @@ from stylecolor.working_size import resize_labels, resize_pixels, working_size
 SIZE = 256
 """px. Shorter side of what the networks see unless told otherwise: that of training; docs/performance.md compares others."""
 BATCH = 8
-"""Pictures that go through the networks together, at most."""
+"""Pictures that go through the networks together on a GPU, at most; a processor is faster with one at a time (docs/performance.md)."""
 
 AnyReference = AnyPicture | ReferenceStyle
 AnyLabels = str | Path | np.ndarray
@@ -311,9 +311,10 @@ class ExemplarColorizer:
         for index, task in enumerate(tasks):
             groups[(task.l.shape, task.style is None, index if task.labels is not None or task.hints else None)].append(index)
         results: dict[int, Picture] = {}
+        together = 1 if self.device.type == "cpu" else BATCH
         for indices in groups.values():
-            for start in range(0, len(indices), BATCH):
-                chunk = indices[start : start + BATCH]
+            for start in range(0, len(indices), together):
+                chunk = indices[start : start + together]
                 for index, ab in zip(chunk, self._predict([tasks[index] for index in chunk], strength), strict=True):
                     results[index] = self.paint(tasks[index].picture, tasks[index].l, ab, saturation=saturation)
         return [results[index] for index in range(len(tasks))]

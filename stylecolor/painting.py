@@ -14,6 +14,8 @@ from stylecolor.working_size import resize_pixels
 STRIP_PIXELS = 2**18
 """A strip and what is computed on the way fit into a processor's cache."""
 
+_CLIPPED = 0.5 / 255
+"""As far outside the gamut a colour may be cut off: 8 bits do not show it."""
 _LEVELS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
 
 
@@ -64,7 +66,8 @@ def paint(
     Returns:
         (height, width, 3) of the same dtype.
     """
-    guided = guide(ab, l)
+    # most of what does not fit is found here, where pixels are few
+    guided = guide(fit_to_gamut(torch.cat((l, ab), dim=1))[:, 1:], l)
     height, width = pixels.shape[:2]
     painted = np.empty((height, width, 3), pixels.dtype)
     for rows in strips(height, width):
@@ -102,7 +105,7 @@ def shift_colors(
 def _join(l: Tensor, ab: Tensor) -> Tensor:
     lab = torch.cat((l, ab), dim=1)
     rgb = lab_to_rgb(lab, clip=False)
-    outside = ((rgb < 0) | (rgb > 1)).any(dim=1)[0]
+    outside = (rgb.amin(dim=1)[0] < -_CLIPPED) | (rgb.amax(dim=1)[0] > 1 + _CLIPPED)
     if outside.any():
         # few pixels, and bisection costs more than all the rest
         fitted = fit_to_gamut(lab[:, :, outside].unsqueeze(-1))

@@ -20,6 +20,7 @@ from stylecolor.randomness import picture_keys
 from stylecolor.reference_style import ReferenceStyle, mix_styles
 from stylecolor.regions import LabelMap
 from stylecolor.transfer import TransferNet
+from stylecolor.uninitialized import Uninitialized
 from stylecolor.weights import check_state
 
 Reference = Tensor | ReferenceStyle
@@ -161,10 +162,11 @@ class ExemplarNetworks(nn.Module):
     @classmethod
     def build(cls, description: Mapping[str, Mapping[str, Any]]) -> Self:
         """Networks of the architecture that `description` records, their weights to be loaded next."""
-        transfer = TransferNet.from_settings(description["transfer"]) if "transfer" in description else None
-        colorizer, precolorizer = (
-            restore_colorizer(description[name]) if name in description else None for name in ("colorizer", "precolorizer")
-        )
+        with Uninitialized():
+            transfer = TransferNet.from_settings(description["transfer"]) if "transfer" in description else None
+            colorizer, precolorizer = (
+                restore_colorizer(description[name]) if name in description else None for name in ("colorizer", "precolorizer")
+            )
         return cls(transfer, colorizer, **description["pipeline"], precolorizer=precolorizer)
 
     @classmethod

@@ -43,7 +43,7 @@ def read_state_file(path: str | Path, setting: str) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{setting}={path}: no such file")
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        state = load_file(path) if path.suffix == ".safetensors" else _load(path)
     except OSError as error:
         raise ValueError(f"{setting}={path}: cannot be read ({error.strerror or error})") from error
     except _DAMAGED_FILE as error:
@@ -54,6 +54,16 @@ def read_state_file(path: str | Path, setting: str) -> dict[str, Any]:
     if foreign := [name for name in (*state, *inner) if not isinstance(name, str)]:
         raise ValueError(f"{setting}={path}: holds no state dict, {foreign[0]!r} is no name of a tensor")
     return state
+
+
+def _load(path: Path) -> Any:
+    try:
+        # mapped, so that what is not wanted, such as an optimiser's state, is not read
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError as error:
+        if "mmap can only be used" not in str(error):
+            raise
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def unwrap_state(contents: Mapping[str, Any]) -> dict[str, Any]:
