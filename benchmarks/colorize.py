@@ -37,7 +37,7 @@ from stylecolor.exemplar_colorizer import ExemplarColorizer
 from stylecolor.export import PipelineGraph, draw_mask, export_onnx
 from stylecolor.fast_inference import choose_device, choose_precision, prepare
 from stylecolor.painting import to_unit_range
-from stylecolor.picture_files import PICTURE_SUFFIXES, Picture, read_picture
+from stylecolor.pictures.files import PICTURE_SUFFIXES, Picture, read_picture
 from stylecolor.pipeline import Colorization, ExemplarNetworks, colorize_exemplar
 from stylecolor.precolor import Precolored
 from stylecolor.pretrained import read_networks
@@ -71,7 +71,7 @@ def main() -> None:
         if device.type == "cuda":
             console.print(measure_gpu(networks, device))
         console.print(measure_onnx(networks, pictures))
-        console.print(measure_large(networks))
+        console.print(measure_large(trained))
         console.print(measure_command(networks, pictures))
 
 
@@ -291,9 +291,10 @@ def measure_large(networks: ExemplarNetworks) -> Table:
         ][1:]
         first, second = (statistics.median(times) for times in zip(*pairs, strict=True))
         program = (
-            "import resource, sys; from stylecolor import ExemplarColorizer\n"
+            "import re, sys; from stylecolor import ExemplarColorizer\n"
             "c = ExemplarColorizer.from_pretrained(sys.argv[1], device='cpu'); c.colorize(sys.argv[2], sys.argv[3]).save(sys.argv[4])\n"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            # not getrusage, which begins with what this process has
+            "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
         )
         command = [sys.executable, "-c", program, folder / "networks", large, small, folder / "out.jpg"]
         peak = int(subprocess.run(command, capture_output=True, check=True).stdout) / 1e6

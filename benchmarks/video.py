@@ -28,11 +28,11 @@ from stylecolor.colorizer import ColorizationNet
 from stylecolor.encoder import VGG19Encoder
 from stylecolor.exemplar_colorizer import ExemplarColorizer
 from stylecolor.hints import empty_hints
-from stylecolor.picture_files import Picture
+from stylecolor.pictures.files import Picture
 from stylecolor.pipeline import ExemplarNetworks
-from stylecolor.steadiness import MotionTracker
 from stylecolor.transfer import TransferNet
-from stylecolor.video import SteadyColorizer
+from stylecolor.video.film import SteadyColorizer
+from stylecolor.video.steadiness import MotionTracker
 
 FRAMES = 24
 PANS = ((2, 1), (2.6, 1.2))

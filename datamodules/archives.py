@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 import rich.progress
 
 from datamodules.download import Outcome, fetch_pictures
-from stylecolor.download import console, fetch_file, hide_progress, is_address
+from stylecolor.download import fetch_file, is_address
 from stylecolor.errors import check_choice, did_you_mean
+from stylecolor.progress import console, hide_progress
 
 # their https has the certificate of another name; the checksums make up for it
 COCO_URL = "http://images.cocodataset.org"

@@ -10,7 +10,8 @@ from queue import Empty, SimpleQueue
 import requests
 from rich.progress import track
 
-from stylecolor.download import PLAIN, RETRIES, TIMEOUT, Retries, Version, aside, console, explain, hide_progress, may_pass
+from stylecolor.download import PLAIN, RETRIES, TIMEOUT, Retries, Version, aside, explain, may_pass
+from stylecolor.progress import console, hide_progress
 
 CONNECTIONS = 16
 FAILURES_IN_A_ROW = 64

@@ -78,8 +78,10 @@ def colorize(runs: dict[str, Path], path: Path) -> None:
     colorizer = ExemplarNetworks.from_checkpoint(runs["joint"] / "checkpoints" / "best.ckpt")
     gray = gray_rgb(batch.target_l)
     result = colorizer.colorize(gray, batch.reference_rgb)
+    transfer = colorizer.transfer
+    assert transfer is not None
     with torch.inference_mode():
-        styled = rgb_to_lab(colorizer.transfer(gray, batch.reference_rgb))
+        styled = rgb_to_lab(transfer(gray, batch.reference_rgb))
         transferred = join_lab(batch.target_l, styled[:, 1:])
     columns = (gray, batch.reference_rgb, transferred, result, batch.target_rgb)
     names = ("target", "reference", "transfer alone", "result", "truth")

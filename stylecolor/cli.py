@@ -1,5 +1,6 @@
 """The library on the command line: `stylecolor --help`."""
 
+import gc
 import sys
 from io import TextIOWrapper
 
@@ -42,7 +43,11 @@ def main() -> None:
     # names of files may hold bytes that are no text
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    app(prog_name="stylecolor")
+    try:
+        app(prog_name="stylecolor")
+    finally:
+        # Python's last collection would look at all that torch has made, for a third of a second
+        gc.freeze()
 
 
 if __name__ == "__main__":

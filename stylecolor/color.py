@@ -1,5 +1,7 @@
 """sRGB and CIELab (D65, 2 degrees) on the device, the networks' normalisation, and the sRGB gamut."""
 
+from collections.abc import Callable
+
 import kornia.color
 import torch
 from jaxtyping import Float
@@ -15,6 +17,12 @@ AB_SCALE = 110.0
 _LUMINANCE = (0.212671, 0.71516, 0.072169)
 _WHITE_D65 = (0.95047, 1.0, 1.08883)
 _LAB_KNEE = 6 / 29
+_LINEAR_RGB = [
+    [factor * white for factor, white in zip(row, _WHITE_D65, strict=True)]
+    for row in kornia.color.xyz_to_rgb(torch.eye(3).unsqueeze(-1)).squeeze(-1).tolist()
+]
+"""Rows that give linear R, G and B from X, Y and Z relative to white: kornia's matrix, in numbers, since a tensor of constants would be
+copied to the device, which the host waits for."""
 _GAMUT_BISECTIONS = 8
 _GAMUT_TOLERANCE = 1e-4
 
@@ -96,28 +104,40 @@ def fit_to_gamut(lab: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "b
     """
     lab = _in_full_precision(lab, "fit_to_gamut")
     l, ab = lab[:, :1], lab[:, 1:]
-    inside = torch.zeros_like(l)
-    outside = torch.ones_like(l)
-    unchanged = _in_gamut(l, ab)
+    fits = _make_gamut_test(l, ab)
+    inside, step = torch.zeros_like(l), 1.0
+    unchanged = fits(torch.ones_like(l))
     for _ in range(_GAMUT_BISECTIONS):
-        middle = (inside + outside) / 2
-        good = _in_gamut(l, middle * ab)
-        inside = torch.where(good, middle, inside)
-        outside = torch.where(good, outside, middle)
+        step /= 2
+        inside = torch.where(fits(inside + step), inside + step, inside)
     return torch.cat((l, torch.where(unchanged, ab, inside * ab)), dim=1)
 
 
-def _in_gamut(l: Tensor, ab: Tensor) -> Tensor:
-    """(batch, 1, height, width) bool, judged in linear light: its bounds are the same, and it spares `lab_to_rgb`'s powers."""
-    fy = (l + 16) / 116
-    f = torch.cat((fy + ab[:, :1] / 500, fy, fy - ab[:, 1:] / 200), dim=1)
+def _make_gamut_test(l: Tensor, ab: Tensor) -> Callable[[Tensor], Tensor]:
+    """Tells where this L fits with so many times this ab.
+
+    Judged in linear light: its bounds are the same, and it spares `lab_to_rgb`'s powers. What does not depend on the chroma, Y above all,
+    is computed once.
+    """
+    fy, to_fx, to_fz = (l + 16) / 116, ab[:, :1] / 500, ab[:, 1:] / -200
+    y = _relative(fy)
+    bounds = [(row[1] * y).neg_() for row in _LINEAR_RGB]
+
+    def fits(times: Tensor) -> Tensor:
+        x, z = _relative(torch.addcmul(fy, times, to_fx)), _relative(torch.addcmul(fy, times, to_fz))
+        good = torch.ones_like(l, dtype=torch.bool)
+        for row, bound in zip(_LINEAR_RGB, bounds, strict=True):
+            rest = (x * row[0]).add_(z, alpha=row[2]).sub_(bound)
+            good &= (rest >= -_GAMUT_TOLERANCE) & (rest <= 1 + _GAMUT_TOLERANCE)
+        return good
+
+    return fits
+
+
+def _relative(f: Tensor) -> Tensor:
+    """X, Y or Z relative to white: the cube of f, and below the knee its tangent."""
     cubic = f.clamp(min=_LAB_KNEE)
-    relative = cubic * cubic * cubic + 3 * _LAB_KNEE**2 * (f - cubic)
-    # by number, since a tensor of constants would be copied to the device, which the host waits for
-    xyz = torch.cat([relative[:, channel : channel + 1] * white for channel, white in enumerate(_WHITE_D65)], dim=1)
-    with torch.autocast(l.device.type, enabled=False):
-        linear = kornia.color.xyz_to_rgb(xyz)
-    return ((linear >= -_GAMUT_TOLERANCE) & (linear <= 1 + _GAMUT_TOLERANCE)).all(dim=1, keepdim=True)
+    return (f - cubic).mul_(3 * _LAB_KNEE**2).addcmul_(cubic * cubic, cubic)
 
 
 def join_lab(l: Float[Tensor, "batch 1 height width"], ab: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 3 height width"]:

@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from stylecolor.cache_directory import cache_directory
-from stylecolor.download import console, hide_progress
 from stylecolor.errors import check_range, one_line
-from stylecolor.picture_files import PICTURE_SUFFIXES
+from stylecolor.pictures.files import PICTURE_SUFFIXES
+from stylecolor.progress import console, hide_progress
 from stylecolor.whole_file import written_whole
 
 Describe = Callable[[Path], Float32[np.ndarray, " features"]]

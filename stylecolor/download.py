@@ -3,15 +3,15 @@
 import json
 import random
 import re
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import requests
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from stylecolor.progress import console, hide_progress
 
 TIMEOUT = (10, 30)
 """Seconds to connect, and between two pieces of an answer."""
@@ -41,16 +41,6 @@ RETRIES = Retries()
 def is_address(text: str) -> bool:
     """Whether a text is the address of something on a web server."""
     return re.match(r"https?://[^/\s?#\[\]]+", text) is not None
-
-
-def console() -> Console:
-    """Progress goes to stderr, so that the summary can be piped."""
-    return Console(stderr=True)
-
-
-def hide_progress() -> bool:
-    """Progress bars are for terminals."""
-    return not sys.stderr.isatty()
 
 
 def explain(error: requests.RequestException) -> str:

@@ -171,7 +171,7 @@ def _layers(width: float, depth: int, pooling: str, padding: str, channels_in: i
             channels = scale_channels(entry, width)
             # weights follow from elsewhere: no random number is drawn for them
             with Uninitialized():
-                convolution = nn.Conv2d(channels_in, channels, kernel_size=3, padding=1, padding_mode=padding)
+                convolution = nn.Conv2d(channels_in, channels, 3, padding=1, padding_mode=padding)  # pyright: ignore[reportArgumentType]
             yield convolution
             yield nn.ReLU()
             channels_in = channels

@@ -17,10 +17,10 @@ from stylecolor.color import gray_rgb, rgb_to_lab
 from stylecolor.errors import check_range
 from stylecolor.fast_inference import choose_device, choose_precision, prepare
 from stylecolor.hints import Hints
-from stylecolor.label_files import read_label_map
 from stylecolor.painting import paint, shift_colors, to_unit_range, working_l
-from stylecolor.picture_files import Picture
-from stylecolor.picture_kinds import AnyPicture, like_source, to_picture
+from stylecolor.pictures.files import Picture
+from stylecolor.pictures.kinds import AnyPicture, like_source, to_picture
+from stylecolor.pictures.labels import read_label_map
 from stylecolor.pipeline import ExemplarNetworks
 from stylecolor.pretrained import load_networks, save_networks
 from stylecolor.reference_style import ReferenceStyle, mix_styles, stack_styles

@@ -10,8 +10,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stylecolor.command_line import say
-from stylecolor.download import console, hide_progress
 from stylecolor.picture_jobs import Outcome
+from stylecolor.progress import console, hide_progress
 
 
 class JobReports:

@@ -66,8 +66,7 @@ def paint(
     Returns:
         (height, width, 3) of the same dtype.
     """
-    # most of what does not fit is found here, where pixels are few
-    guided = guide(fit_to_gamut(torch.cat((l, ab), dim=1))[:, 1:], l)
+    guided = guide(ab, l)
     height, width = pixels.shape[:2]
     painted = np.empty((height, width, 3), pixels.dtype)
     for rows in strips(height, width):

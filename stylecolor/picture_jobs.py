@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from stylecolor.errors import one_line
-from stylecolor.picture_files import Picture, read_picture, write_picture
+from stylecolor.pictures.files import Picture, read_picture, write_picture
 from stylecolor.targets import Job
 
 

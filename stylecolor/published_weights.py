@@ -16,8 +16,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from stylecolor.cache_directory import weights_directory
-from stylecolor.download import Retries, aside, discard_part, fetch_file, hide_progress, is_address
+from stylecolor.download import Retries, aside, discard_part, fetch_file, is_address
 from stylecolor.errors import did_you_mean
+from stylecolor.progress import hide_progress
 
 MIRROR_VARIABLE = "STYLECOLOR_WEIGHTS_MIRROR"
 """Environment variable that names a mirror where no setting does."""

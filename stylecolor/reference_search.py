@@ -11,7 +11,7 @@ from torch import nn
 
 from stylecolor.content_search import ContentIndex
 from stylecolor.exemplar_colorizer import ExemplarColorizer
-from stylecolor.picture_files import MAX_PIXELS, Picture, read_picture
+from stylecolor.pictures.files import MAX_PIXELS, Picture, read_picture
 from stylecolor.reference_style import ReferenceStyle
 
 STYLES = 32

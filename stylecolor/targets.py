@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from stylecolor.picture_files import PICTURE_SUFFIXES, WRITTEN_SUFFIXES
+from stylecolor.pictures.files import PICTURE_SUFFIXES, WRITTEN_SUFFIXES
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from stylecolor.commands.pictures import PictureCommand, PictureSettings
 from stylecolor.errors import check_range
 
 if TYPE_CHECKING:
-    from stylecolor.picture_files import Picture
     from stylecolor.picture_jobs import Paint, Painted
+    from stylecolor.pictures.files import Picture
 
 
 def colorize(
@@ -76,9 +76,9 @@ def colorize(
     )
 
     def prepare(pictures: Sequence["Picture"]) -> "Paint":
-        from stylecolor.label_files import read_label_map
-        from stylecolor.picture_files import read_size
         from stylecolor.picture_jobs import Painted
+        from stylecolor.pictures.files import read_size
+        from stylecolor.pictures.labels import read_label_map
 
         target_labels = reference_labels = None
         if labels is not None:

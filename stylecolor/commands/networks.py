@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from stylecolor.exemplar_colorizer import AnyLabels, ExemplarColorizer
-    from stylecolor.picture_files import Picture
+    from stylecolor.pictures.files import Picture
     from stylecolor.reference_style import ReferenceStyle
 
 
@@ -29,19 +29,24 @@ class NetworkSettings:
         Raises:
             ValueError: when there are none, or they cannot be used so.
         """
-        from stylecolor.default_checkpoint import find_default_checkpoint
-        from stylecolor.published_weights import PUBLISHED
-
-        source = find_default_checkpoint(needs_reference) if self.checkpoint is None else str(self.checkpoint)
         if self.checkpoint is None:
+            from stylecolor.default_checkpoint import find_default_checkpoint
+
+            source = find_default_checkpoint(needs_reference)
             typer.echo(f"checkpoint: {source}", err=True)
-        elif not self.checkpoint.exists() and source not in PUBLISHED:
-            raise ValueError(f"--checkpoint {source}: no such file or folder")
+        else:
+            source = str(self.checkpoint)
+        published = not Path(source).exists()
+        if published:
+            from stylecolor.published_weights import PUBLISHED
+
+            if source not in PUBLISHED:
+                raise ValueError(f"--checkpoint {source}: no such file or folder")
         # after what can be refused without it, as torch takes seconds
         from stylecolor.exemplar_colorizer import SIZE, ExemplarColorizer
 
         size = SIZE if self.size is None else self.size
-        if source in PUBLISHED and not Path(source).exists():
+        if published:
             return ExemplarColorizer.from_colorizer(source, size=size, device=self.device, precision=self.precision)
         read = ExemplarColorizer.from_pretrained if Path(source).is_dir() else ExemplarColorizer.from_checkpoint
         return read(source, size=size, device=self.device, precision=self.precision)

@@ -13,8 +13,8 @@ from stylecolor.commands.options import QUALITY
 from stylecolor.errors import check_range
 
 if TYPE_CHECKING:
-    from stylecolor.picture_files import Picture
     from stylecolor.picture_jobs import Outcome, Paint
+    from stylecolor.pictures.files import Picture
     from stylecolor.targets import Job
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class PictureSettings:
     @property
     def max_pixels(self) -> int:
         """Larger pictures are refused."""
-        from stylecolor.picture_files import MAX_PIXELS
+        from stylecolor.pictures.files import MAX_PIXELS
 
         if self.max_megapixels is None:
             return MAX_PIXELS
@@ -80,9 +80,9 @@ class PictureCommand:
         """
         # imported late: --help needs none of it
         from stylecolor.job_reports import JobReports
-        from stylecolor.picture_files import check_output, read_picture
         from stylecolor.picture_jobs import Outcome, PictureWork, run_jobs
-        from stylecolor.sheets import ROWS, check_sheet
+        from stylecolor.pictures.files import check_output, read_picture
+        from stylecolor.pictures.sheets import ROWS, check_sheet
         from stylecolor.targets import plan_jobs
 
         settings = self.settings
@@ -125,7 +125,7 @@ class PictureCommand:
         reports.finish(os.path.commonpath([job.output.parent for job in jobs]))
 
     def _write_sheet(self, path: Path, outcomes: Sequence["Outcome"], total: int, max_pixels: int) -> None:
-        from stylecolor.sheets import ROWS, read_row, write_sheet
+        from stylecolor.pictures.sheets import ROWS, read_row, write_sheet
 
         names = [f"reference {number}" for number in range(1, len(self.references) + 1)] if len(self.references) > 1 else ["reference"]
         if not self.references and self.searched is None:

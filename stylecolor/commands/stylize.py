@@ -11,8 +11,8 @@ from stylecolor.commands.pictures import PictureCommand, PictureSettings
 from stylecolor.errors import check_range
 
 if TYPE_CHECKING:
-    from stylecolor.picture_files import Picture
     from stylecolor.picture_jobs import Paint, Painted
+    from stylecolor.pictures.files import Picture
 
 
 def stylize(

@@ -55,10 +55,10 @@ def video(
     check_range("--strength", strength, 0, 1)
     check_range("--saturation", saturation, low=0)
     # imported late: --help needs none of it, and torch, which takes seconds, comes after what can be refused without it
-    from stylecolor.picture_files import read_picture
-    from stylecolor.reference_times import ReferenceTimes, check_times, parse_timed_reference
-    from stylecolor.video_reading import VideoReader
-    from stylecolor.video_writing import VideoWriter, check_output
+    from stylecolor.pictures.files import read_picture
+    from stylecolor.video.reading import VideoReader
+    from stylecolor.video.reference_times import ReferenceTimes, check_times, parse_timed_reference
+    from stylecolor.video.writing import VideoWriter, check_output
 
     references = [parse_timed_reference(text) for text in reference or ()]
     check_times([one.start for one in references], blend)
@@ -69,7 +69,7 @@ def video(
     pictures = [read_picture(one.path) for one in references]
     with VideoReader(film) as reader, VideoWriter(output, reader, crf) as writer:
         colorizer = NetworkSettings(checkpoint, size, device, precision).load(needs_reference=not auto)
-        from stylecolor.video import colorize_video
+        from stylecolor.video.film import colorize_video
 
         with explain_out_of_memory(), _progress(reader.header.frames) as report:
             styles = [(one.start, colorizer.encode_reference(picture)) for one, picture in zip(references, pictures, strict=True)]
@@ -101,7 +101,7 @@ def _progress(frames: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on stderr; gives what is to be told the number of frames done."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from stylecolor.download import console, hide_progress
+    from stylecolor.progress import console, hide_progress
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(), disable=hide_progress(), transient=True) as progress:

@@ -13,7 +13,7 @@ from skimage.color import rgb2gray, rgb2lab
 
 from stylecolor import ExemplarColorizer
 from stylecolor.hints import Hints
-from stylecolor.picture_files import Picture
+from stylecolor.pictures.files import Picture
 from stylecolor.pipeline import ExemplarNetworks
 from stylecolor.reference_style import mix_styles
 from stylecolor.user_hints import HintPoint, rasterize
@@ -83,7 +83,7 @@ def test_16_bits_and_alpha_come_back(colorizer: ExemplarColorizer, result: np.nd
     deep = colorizer.colorize(GRAY.astype(np.uint16) * 257, COFFEE)
     assert deep.dtype == np.uint16
     # the result's own rounding, and that of the shrunk target
-    assert np.abs(deep / 257 - result).max() < 0.8
+    assert np.abs(deep / 257 - result).max() < 1
     alpha = np.linspace(0, 255, GRAY.size).reshape(GRAY.shape).astype(np.uint8)
     found = colorizer.colorize(np.dstack((GRAY, GRAY, GRAY, alpha)), COFFEE)
     assert (found[:, :, 3] == alpha).all()

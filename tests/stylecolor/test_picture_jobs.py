@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stylecolor.picture_files import Picture, read_picture
 from stylecolor.picture_jobs import Outcome, Painted, PictureWork, run_jobs
+from stylecolor.pictures.files import Picture, read_picture
 from stylecolor.targets import Job
 from tests.stylecolor.commands.running import save_photograph
 

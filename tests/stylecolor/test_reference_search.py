@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stylecolor.exemplar_colorizer import ExemplarColorizer
-from stylecolor.picture_files import read_picture
+from stylecolor.pictures.files import read_picture
 from stylecolor.reference_search import ReferenceSearch
 from tests.stages import make_colorizer_stage, save_checkpoint
 from tests.stylecolor.colorizers_for_tests import save_joint

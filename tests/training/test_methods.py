@@ -163,6 +163,7 @@ def test_every_method_tunes_a_pipeline_that_the_library_runs(
     config = experiment(*arguments).stage
     assert isinstance(config, JointConfig)
     assert (colorizer.pipeline, colorizer.feather) == (config.pipeline, config.feather)
+    assert colorizer.transfer is not None
     assert colorizer.transfer.settings["matching"] == (config.matching or "adain")
     assert colorizer.transfer.settings["gray_encoder"] == (config.precolor == "gray_encoder")
     assert (colorizer.precolorizer is not None) == (config.precolor == "eccv16")

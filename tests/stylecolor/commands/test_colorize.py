@@ -16,7 +16,7 @@ from typer.testing import Result
 
 from stylecolor.exemplar_colorizer import SIZE as DEFAULT_SIZE
 from stylecolor.exemplar_colorizer import ExemplarColorizer
-from stylecolor.picture_files import MAX_PIXELS, read_picture
+from stylecolor.pictures.files import MAX_PIXELS, read_picture
 from tests.stylecolor.commands.running import assert_done, assert_refused, installed, outcomes, read, run, save_photograph
 
 SIZE = 32
@@ -299,7 +299,7 @@ def test_the_help_tells_the_defaults() -> None:
 
 def test_a_sheet_shows_target_reference_and_result(work: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     (work / "scans" / "bad.png").write_text("no picture")
-    monkeypatch.setattr("stylecolor.sheets.ROWS", 2)
+    monkeypatch.setattr("stylecolor.pictures.sheets.ROWS", 2)
     command = ("colorize", "scans", "-r", "colour.png", "-r", "other.png", "-o", "out", "--sheet", "sheet.png")
     result = run(*command, *arguments)
     assert result.exit_code == 1

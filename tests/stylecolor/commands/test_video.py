@@ -107,18 +107,18 @@ def test_what_cannot_be_done_is_refused_in_a_line_before_the_work(work: Path, co
 
 
 def test_an_interrupted_film_leaves_nothing(work: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from stylecolor import video
+    from stylecolor.video import film
 
-    colorize = video.SteadyColorizer.__call__
+    colorize = film.SteadyColorizer.__call__
     calls: list[int] = []
 
-    def interrupted(self: video.SteadyColorizer, *given: object) -> object:
+    def interrupted(self: film.SteadyColorizer, *given: object) -> object:
         calls.append(1)
         if len(calls) == 4:
             os.kill(os.getpid(), signal.SIGINT)
         return colorize(self, *given)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(video.SteadyColorizer, "__call__", interrupted)
+    monkeypatch.setattr(film.SteadyColorizer, "__call__", interrupted)
     result = run("video", "in.mp4", "--auto", "-o", "out.mp4", *arguments)
     assert result.exit_code == 130
     assert result.stderr == "interrupted: out.mp4 is not written\n"

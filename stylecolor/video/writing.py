@@ -21,7 +21,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from stylecolor.errors import check_range
-from stylecolor.video_reading import CONVERSION, Frame, VideoReader
+from stylecolor.video.reading import CONVERSION, Frame, VideoReader
 
 _WORST_CRF = 51
 # those of MP4's own header, which another container would show as tags

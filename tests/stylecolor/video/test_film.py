@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from stylecolor.exemplar_colorizer import ExemplarColorizer
-from stylecolor.picture_files import Picture
+from stylecolor.pictures.files import Picture
 from stylecolor.reference_style import ReferenceStyle
-from stylecolor.reference_times import ReferenceTimes
-from stylecolor.video import SteadyColorizer, VideoSummary, colorize_video
-from stylecolor.video_reading import VideoReader
-from stylecolor.video_writing import VideoWriter
+from stylecolor.video.film import SteadyColorizer, VideoSummary, colorize_video
+from stylecolor.video.reading import VideoReader
+from stylecolor.video.reference_times import ReferenceTimes
+from stylecolor.video.writing import VideoWriter
 from tests.stylecolor.films import RATE, frames, make_film, pan, streams
 
 SIZE = 64

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from stylecolor.video_reading import Frame, VideoReader
-from stylecolor.video_writing import CONTAINERS, VideoWriter, check_output
+from stylecolor.video.reading import Frame, VideoReader
+from stylecolor.video.writing import CONTAINERS, VideoWriter, check_output
 from tests.stylecolor.films import CopiedStream, frames, luma, make_film, pan, streams
 
 TIMES = [0, 300, 900, 2500, 2600, 4000, 4001, 6000, 7000, 9000]

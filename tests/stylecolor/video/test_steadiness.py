@@ -6,7 +6,7 @@ import scipy.ndimage
 import skimage.color
 import skimage.data
 
-from stylecolor.steadiness import NEW_SHARE, Motion, MotionTracker, TemporalFilter
+from stylecolor.video.steadiness import NEW_SHARE, Motion, MotionTracker, TemporalFilter
 from tests.stylecolor.films import pan
 
 SIZE = (96, 128)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from stylecolor.bit_depth import change_depth
-from stylecolor.color_profiles import srgb_profile
-from stylecolor.decoded_picture import DecodedPicture, UnusablePictureError, split_alpha
-from stylecolor.picture_decoding import DAMAGED, arrays_of
-from stylecolor.picture_files import Picture, read_picture
+from stylecolor.pictures.bit_depth import change_depth
+from stylecolor.pictures.color_profiles import srgb_profile
+from stylecolor.pictures.decoded import DecodedPicture, UnusablePictureError, split_alpha
+from stylecolor.pictures.decoding import DAMAGED, arrays_of
+from stylecolor.pictures.files import Picture, read_picture
 
 AnyPicture = str | Path | Picture | Image.Image | np.ndarray | torch.Tensor
 """What is taken for a picture; `to_picture` says of which shapes and ranges."""

@@ -1,4 +1,4 @@
-"""Films in the colours of photographs: each frame colorized, and the colours kept steady, see `stylecolor.steadiness`."""
+"""Films in the colours of photographs: each frame colorized, and the colours kept steady, see `stylecolor.video.steadiness`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from stylecolor.color import gray_rgb
-from stylecolor.picture_files import Picture
+from stylecolor.pictures.files import Picture
 from stylecolor.randomness import picture_keys
 from stylecolor.reference_style import ReferenceStyle
-from stylecolor.reference_times import ReferenceTimes
-from stylecolor.steadiness import MotionTracker, TemporalFilter
-from stylecolor.video_reading import Damage, Frame, VideoReader
-from stylecolor.video_writing import VideoWriter
+from stylecolor.video.reading import Damage, Frame, VideoReader
+from stylecolor.video.reference_times import ReferenceTimes
+from stylecolor.video.steadiness import MotionTracker, TemporalFilter
+from stylecolor.video.writing import VideoWriter
 
 
 class FrameColorizer(Protocol):

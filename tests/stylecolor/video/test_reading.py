@@ -6,7 +6,7 @@ import pytest
 from av.packet import Packet
 from PIL import Image
 
-from stylecolor.video_reading import Frame, VideoReader
+from stylecolor.video.reading import Frame, VideoReader
 from tests.stylecolor.films import RATE, STEP, TIME_BASE, frames, make_film, pan
 
 

@@ -1,8 +1,9 @@
 """Colours that stay put from frame to frame of a film.
 
 Colorized on its own, each frame draws other hints and measures other statistics, so that colours flicker though nothing in the film
-changes. Here the hints of all frames of a scene share one random mask (see `stylecolor.video`), and the ab maps are filtered recursively
-along the motion, at the networks' size: the previous frame's result, brought to where its pixels are now, is mixed with the new map,
+changes. Here the hints of all frames of a scene share one random mask (see `stylecolor.video.film`), and the ab maps are filtered
+recursively along the motion, at the networks' size: the previous frame's result, brought to where its pixels are now, is mixed with the
+new map,
 
     ab(t) = (1 - w) * warp(ab(t - 1)) + w * new(t),    w = 1 - (1 - NEW_SHARE) * agreement,
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylecolor.label_files import read_label_map
+from stylecolor.pictures.labels import read_label_map
 
 LABELS = np.arange(30, dtype=np.uint8).reshape(5, 6) * 8
 

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from stylecolor.errors import check_choice
-from stylecolor.picture_files import Picture, check_output, read_picture
+from stylecolor.pictures.files import Picture, check_output, read_picture
 from stylecolor.whole_file import written_whole
 from stylecolor.working_size import resize_pixels
 

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
-from stylecolor.decoded_picture import UnusablePictureError
 from stylecolor.errors import check_choice, check_range
-from stylecolor.picture_decoding import DAMAGED, decode, decode_size
-from stylecolor.picture_encoding import ENCODINGS, too_long_for_jpeg
-from stylecolor.picture_metadata import Metadata
+from stylecolor.pictures.decoded import UnusablePictureError
+from stylecolor.pictures.decoding import DAMAGED, decode, decode_size
+from stylecolor.pictures.encoding import ENCODINGS, too_long_for_jpeg
+from stylecolor.pictures.metadata import Metadata
 from stylecolor.whole_file import written_whole
 
 __all__ = [

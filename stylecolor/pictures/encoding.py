@@ -12,10 +12,9 @@ from jaxtyping import Shaped
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from stylecolor import tiff_pictures
-from stylecolor.bit_depth import change_depth
-from stylecolor.color_profiles import srgb_profile
-from stylecolor.picture_metadata import Metadata
+from stylecolor.pictures.bit_depth import change_depth
+from stylecolor.pictures.color_profiles import srgb_profile
+from stylecolor.pictures.metadata import Metadata
 
 Contents = bytes | memoryview
 
@@ -86,7 +85,10 @@ def _encode_jpeg(array: np.ndarray, metadata: Metadata, quality: int, lossless: 
 
 
 def _encode_tiff(array: np.ndarray, metadata: Metadata, quality: int, lossless: bool) -> memoryview:
-    return tiff_pictures.encode(array, metadata)
+    # imported late: tifffile takes as long as writing a small picture
+    from stylecolor.pictures import tiff
+
+    return tiff.encode(array, metadata)
 
 
 def _encode_webp(array: np.ndarray, metadata: Metadata, quality: int, lossless: bool) -> memoryview:

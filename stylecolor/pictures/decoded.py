@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Integer
 from PIL import Image
 
-from stylecolor.bit_depth import strips
-from stylecolor.color_profiles import convert_to_srgb
-from stylecolor.picture_metadata import EXIF_ERRORS, Metadata, read_metadata, read_orientation, swaps_sides
+from stylecolor.pictures.bit_depth import strips
+from stylecolor.pictures.color_profiles import convert_to_srgb
+from stylecolor.pictures.metadata import EXIF_ERRORS, Metadata, read_metadata, read_orientation, swaps_sides
 
 INKS = 4
 """Channels of CMYK, of which 0 is no ink."""

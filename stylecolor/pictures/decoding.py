@@ -5,17 +5,16 @@ import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
 from jaxtyping import Integer
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
-from tifffile import TiffFile
 
-from stylecolor import tiff_pictures
-from stylecolor.bit_depth import DEEPEST, quantize
-from stylecolor.decoded_picture import DecodedPicture, UnusablePictureError, check_size, split_alpha
-from stylecolor.picture_metadata import swaps_sides
+from stylecolor.pictures.bit_depth import DEEPEST, quantize
+from stylecolor.pictures.decoded import DecodedPicture, UnusablePictureError, check_size, split_alpha
+from stylecolor.pictures.metadata import swaps_sides
 
 DAMAGED = (
     OSError,
@@ -48,8 +47,11 @@ def decode(path: Path, max_pixels: int) -> DecodedPicture:
         DAMAGED: for one that is not whole.
     """
     with path.open("rb") as file:
-        if tiff_pictures.is_tiff(file):
-            with TiffFile(file) as tiff:
+        if _is_tiff(file):
+            # imported late: it takes as long as reading a picture
+            from stylecolor.pictures import tiff as tiff_pictures
+
+            with tiff_pictures.TiffFile(file) as tiff:
                 return tiff_pictures.decode(tiff, file, max_pixels)
         contents = file.read()
     header = _open(contents)
@@ -70,8 +72,11 @@ def decode_size(path: Path) -> tuple[int, int]:
     """
     unread = DecodedPicture(np.empty((0, 0, 1), np.uint8), None)
     with path.open("rb") as file:
-        if tiff_pictures.is_tiff(file):
-            with TiffFile(file) as tiff:
+        if _is_tiff(file):
+            # imported late: it takes as long as reading a picture
+            from stylecolor.pictures import tiff as tiff_pictures
+
+            with tiff_pictures.TiffFile(file) as tiff:
                 height, width = tiff_pictures.decode_size(tiff)
                 tiff_pictures.describe(tiff, file, unread)
         else:
@@ -99,6 +104,12 @@ def _open(contents: bytes) -> ImageFile.ImageFile:
     if contents.startswith((b"GIF87a", b"GIF89a")):
         return GifImagePlugin.GifImageFile(BytesIO(contents))
     raise UnusablePictureError("is " + ("no picture of a format that is read: PNG, JPEG, TIFF, WebP, BMP, GIF" if contents else "empty"))
+
+
+def _is_tiff(file: BinaryIO) -> bool:
+    head = file.read(4)
+    file.seek(0)
+    return head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def _without_pixels(png: bytes) -> bytes:

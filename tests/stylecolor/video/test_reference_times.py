@@ -6,7 +6,7 @@ import torch
 
 from stylecolor.matching import Statistics
 from stylecolor.reference_style import ReferenceStyle, mix_styles
-from stylecolor.reference_times import ReferenceTimes, TimedReference, parse_timed_reference
+from stylecolor.video.reference_times import ReferenceTimes, TimedReference, parse_timed_reference
 
 
 def style(value: float) -> ReferenceStyle:

@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 from jaxtyping import Integer
 
-from stylecolor.bit_depth import DEEPEST, change_depth, strips
+from stylecolor.pictures.bit_depth import DEEPEST, change_depth, strips
 
 # one step of 8 bits: published variants of the sRGB profile differ by less, and rounding through them would only lose
 _TOLERANCE = 257

@@ -9,8 +9,8 @@ import skimage.data
 import torch
 from PIL import ExifTags, Image, ImageCms
 
-from stylecolor.picture_files import Metadata, Picture, read_picture
-from stylecolor.picture_kinds import AnyPicture, like_source, to_picture
+from stylecolor.pictures.files import Metadata, Picture, read_picture
+from stylecolor.pictures.kinds import AnyPicture, like_source, to_picture
 
 
 def photograph() -> np.ndarray:

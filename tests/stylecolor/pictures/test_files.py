@@ -18,7 +18,7 @@ import skimage.data
 import tifffile
 from PIL import ExifTags, Image, ImageCms
 
-from stylecolor.picture_files import (
+from stylecolor.pictures.files import (
     PICTURE_SUFFIXES,
     WRITTEN_SUFFIXES,
     Metadata,

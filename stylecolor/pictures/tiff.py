@@ -11,10 +11,10 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from tifffile import DATATYPE, EXTRASAMPLE, PHOTOMETRIC, RESUNIT, TiffFile, TiffPage, imwrite
 
-from stylecolor.bit_depth import DEEPEST, quantize, strips
-from stylecolor.color_profiles import srgb_profile
-from stylecolor.decoded_picture import INKS, DecodedPicture, UnusablePictureError, check_size
-from stylecolor.picture_metadata import EXIF_DIRECTORY, GPS_DIRECTORY, RESOLUTION_TAGS, Metadata
+from stylecolor.pictures.bit_depth import DEEPEST, quantize, strips
+from stylecolor.pictures.color_profiles import srgb_profile
+from stylecolor.pictures.decoded import INKS, DecodedPicture, UnusablePictureError, check_size
+from stylecolor.pictures.metadata import EXIF_DIRECTORY, GPS_DIRECTORY, RESOLUTION_TAGS, Metadata
 
 _COLORS = {
     PHOTOMETRIC.MINISWHITE: 1,
@@ -38,13 +38,6 @@ _TEXT_TAGS = (
     ExifTags.Base.Copyright,
 )
 _ROWS_PER_STRIP = 64
-
-
-def is_tiff(file: BinaryIO) -> bool:
-    """Whether a file, read from its beginning, is one."""
-    head = file.read(4)
-    file.seek(0)
-    return head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def decode_size(tiff: TiffFile) -> tuple[int, int]:

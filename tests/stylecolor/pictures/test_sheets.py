@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2lab
 
-from stylecolor.picture_files import Picture
-from stylecolor.sheets import CELL, LINE, MARGIN, SheetRow, check_sheet, draw_sheet, read_row, thumbnail, write_sheet
+from stylecolor.pictures.files import Picture
+from stylecolor.pictures.sheets import CELL, LINE, MARGIN, SheetRow, check_sheet, draw_sheet, read_row, thumbnail, write_sheet
 from tests.stylecolor.commands.running import read, save_photograph
 
 

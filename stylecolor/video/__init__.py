@@ -1,0 +1,1 @@
+"""Films: read, colorized steadily, and written with their sound."""
