@@ -80,7 +80,8 @@ def make_sample(root: Path) -> None:
             raise
 
 
-def _load_scene(scene: str) -> Image.Image:
+def load_scene(scene: str) -> Image.Image:
+    """The whole photograph of one of `SCENES`."""
     import skimage.data
     from sklearn.datasets import load_sample_image
 
@@ -101,7 +102,7 @@ def _write_split(root: Path, split: str, scenes: dict[str, tuple[str, str]]) -> 
     category_ids = {name: number for number, name in enumerate(names, start=1)}
     images, annotations = [], []
     for scene, categories in scenes.items():
-        picture = _load_scene(scene)
+        picture = load_scene(scene)
         random = Random(make_key("sample", VERSION, scene))
         for _ in range(CROPS[split]):
             number = len(images) + 1

@@ -1,4 +1,5 @@
-"""Train the three stages on the sample data set, colorize pictures of scenes that training never saw, and draw the losses.
+"""Train the three stages on the sample data set, colorize pictures of scenes that training never saw, and draw the losses; then colorize
+a photograph, a folder and a clip by the command line.
 
 `make demo` runs this. Everything it writes is in one directory under outputs/demo/.
 """
@@ -16,6 +17,7 @@ import yaml
 
 from datamodules import SampleConfig, make_data_module
 from datamodules.batch import Batch, collate
+from examples.own_pictures import make_pictures
 from lightning_modules import STAGES
 from stylecolor.color import gray_rgb, join_lab, rgb_to_lab
 from stylecolor.pipeline import ExemplarNetworks
@@ -41,16 +43,38 @@ def main() -> None:
     colorize(runs, results)
     curves = directory / "losses.png"
     draw_losses(runs, curves)
+    commands = try_command_line(directory)
     print(f"\nDone in {time.perf_counter() - start:.0f} s. Look at")
     print(f"  {results}   grey pictures of unseen scenes in the colours of their references")
     print(f"  {curves}    what each stage learned")
     print(f"  {directory}/*/samples/   the validation pictures on the way")
+    print("These commands made the pictures in own/; give them yours, and the newest checkpoint is found without --checkpoint:")
+    for command in commands:
+        print(f"  stylecolor {' '.join(command)}")
+
+
+def try_command_line(directory: Path) -> list[list[str]]:
+    """Colorize a photograph, a folder and a clip as a user would."""
+    gray, reference, clip = make_pictures(directory / "own")
+    networks = ["--reference", str(reference), "--checkpoint", str(directory / "joint" / "checkpoints" / "best.ckpt")]
+    commands = [
+        ["colorize", str(gray / "chelsea.jpg"), *networks, "-o", str(directory / "own" / "chelsea.jpg")],
+        ["colorize", str(gray), *networks, "-o", str(directory / "own" / "colorized"), "--sheet", str(directory / "own" / "sheet.png")],
+        ["video", str(clip), *networks, "-o", str(directory / "own" / "clip_colorized.mp4")],
+    ]
+    for command in commands:
+        run([sys.executable, "-m", "stylecolor.cli", *command])
+    return commands
 
 
 def train(stage: str, directory: Path, *settings: str) -> None:
     """Run train.py with the demo's recipe; its progress bar goes to the terminal."""
     print(f"\n== {stage} ==", flush=True)
-    command = [sys.executable, str(REPOSITORY / "train.py"), f"stage={stage}", "experiment=demo", f"hydra.run.dir={directory}", *settings]
+    run([sys.executable, str(REPOSITORY / "train.py"), f"stage={stage}", "experiment=demo", f"hydra.run.dir={directory}", *settings])
+
+
+def run(command: list[str]) -> None:
+    """Run a command, and end with it if it fails."""
     process = subprocess.Popen(command)
     try:
         status = process.wait()
