@@ -30,18 +30,18 @@ from skimage.color import deltaE_ciede2000
 from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 
-from stylecolor.color import gray_rgb, join_lab, rgb_to_lab
+from stylecolor.color import join_lab, rgb_to_lab
 from stylecolor.colorizer import ColorizationNet
 from stylecolor.encoder import VGG19Encoder
 from stylecolor.exemplar_colorizer import ExemplarColorizer
 from stylecolor.export import PipelineGraph, draw_mask, export_onnx
 from stylecolor.fast_inference import choose_device, choose_precision, prepare
+from stylecolor.hints import target_keys
 from stylecolor.painting import to_unit_range
 from stylecolor.pictures.files import PICTURE_SUFFIXES, Picture, read_picture
 from stylecolor.pipeline import Colorization, ExemplarNetworks, colorize_exemplar
 from stylecolor.precolor import Precolored
 from stylecolor.pretrained import read_networks
-from stylecolor.randomness import picture_keys
 from stylecolor.reference_style import ReferenceStyle
 from stylecolor.transfer import TransferNet
 from stylecolor.upsampling import guide
@@ -51,7 +51,7 @@ SIZE = 256
 ROUNDS = 9
 BATCH = 8
 PICTURES = 100
-SIZES = (128, 192, 256, 384, 512)
+SIZES = (64, 128, 192, 256, 384, 512)
 MEGAPIXELS = (3000, 4000)
 
 
@@ -70,7 +70,7 @@ def main() -> None:
         console.print(measure_sizes(networks, pictures))
         if device.type == "cuda":
             console.print(measure_gpu(networks, device))
-        console.print(measure_onnx(networks, pictures))
+        console.print(measure_onnx(trained, pictures))
         console.print(measure_large(trained))
         console.print(measure_command(networks, pictures))
 
@@ -92,7 +92,7 @@ def load_pictures(root: Path | None, count: int) -> list[Picture]:
         files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES]
         pictures = map(read_picture, files)
         return [picture for picture in pictures if picture.pixels.shape[2] == 3][:count]
-    photographs = [samples.astronaut(), samples.coffee(), samples.chelsea(), samples.rocket(), *load_sample_images().images]
+    photographs = sample_photographs()
     random = np.random.default_rng(0)
     pictures = []
     for index in range(count):
@@ -101,6 +101,11 @@ def load_pictures(root: Path | None, count: int) -> list[Picture]:
         top, left = (int(random.integers(0, extent - side + 1)) for extent in photograph.shape[:2])
         pictures.append(Picture(np.ascontiguousarray(photograph[top : top + side, left : left + side])))
     return pictures
+
+
+def sample_photographs() -> list[np.ndarray]:
+    """Those that scikit-image and scikit-learn carry; most were never stored with fewer pixels of colour than of L, as JPEG does."""
+    return [samples.astronaut(), samples.coffee(), samples.chelsea(), samples.rocket(), *load_sample_images().images]
 
 
 def make_networks(pictures: list[Picture]) -> ExemplarNetworks:
@@ -188,9 +193,10 @@ def predict_half(networks: ExemplarNetworks, l: Tensor, style: ReferenceStyle) -
         ab = F.interpolate(small.ab, size=l.shape[-2:], mode="bilinear")
         return Precolored(join_lab(l, ab), ab)
 
-    keys = picture_keys((gray_rgb(l)[:, :1] * 255).round().to(torch.uint8))
     with torch.inference_mode():
-        return colorize_exemplar(networks.transfer, networks.colorizer, l, style, keys, networks.sampler, precolor, networks.pipeline)
+        return colorize_exemplar(
+            networks.transfer, networks.colorizer, l, style, target_keys(l), networks.sampler, precolor, networks.pipeline
+        )
 
 
 def measure_differences(networks: ExemplarNetworks, pictures: list[Picture], kind: str) -> Table:
@@ -222,8 +228,9 @@ def color_difference(l: Tensor, ab: Tensor, other: Tensor) -> np.ndarray:
 
 
 def measure_sizes(networks: ExemplarNetworks, pictures: list[Picture]) -> Table:
-    """What a size costs, and how far from the truth even true colours come back from it, guided and bilinearly."""
+    """What a size costs, and how far from the truth even true colours come back from it, guided and bilinearly, on sample photographs."""
     title = "size of work: ms of a further target; CIEDE2000 of true ab, shrunk to the size and brought back"
+    photographs = [Picture(pixels) for pixels in sample_photographs()]
     table = Table("size", "ms", "guided", "bilinear", title=title)
     fast = prepare(networks, torch.device("cpu"), choose_precision("auto", torch.device("cpu")))
     style = fast.encode_reference(working_rgb(pictures[0]))
@@ -231,7 +238,7 @@ def measure_sizes(networks: ExemplarNetworks, pictures: list[Picture]) -> Table:
         l = rgb_to_lab(working_rgb(pictures[1], size))[:, :1]
         run = lambda l=l: fast.predict(l, style)  # noqa: E731
         times = [seconds(run) for _ in range(4)][1:]
-        differences = [upsampling_difference(picture, size) for picture in pictures[:: max(1, len(pictures) // 20)]]
+        differences = [upsampling_difference(picture, size) for picture in photographs]
         guided, bilinear = np.mean(differences, axis=0)
         table.add_row(str(size), f"{statistics.median(times) * 1e3:.0f}", f"{guided:.2f}", f"{bilinear:.2f}")
     return table

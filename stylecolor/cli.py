@@ -1,6 +1,7 @@
 """The library on the command line: `stylecolor --help`."""
 
 import gc
+import signal
 import sys
 from io import TextIOWrapper
 
@@ -43,6 +44,8 @@ def main() -> None:
     # names of files may hold bytes that are no text
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    # ends like Ctrl-C, so that nothing half-written stays
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(prog_name="stylecolor")
     finally:

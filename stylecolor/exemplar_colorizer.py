@@ -158,7 +158,7 @@ class ExemplarColorizer:
             return torch.stack(self.colorize_batch(list(target), styles, strength=strength, saturation=saturation))
         picture = to_picture(target)
         style = self._style(reference, weights, reference_labels)
-        if style is not None and (target_labels is None) != (not style.labels):
+        if (target_labels is None) != (style is None or not style.labels):
             log.warning("colorize: one side alone has labels, which are ignored: regions are matched where target and reference have them")
         task = self._task(picture, style, target_labels, hints)
         return like_source(self._run([task], strength, saturation)[0], target)
@@ -215,7 +215,7 @@ class ExemplarColorizer:
             ValueError: as `colorize`, and for weights whose transfer sub-net takes grey pictures alone.
         """
         check_range("strength", strength, low=0, high=1)
-        style = self._style(reference, weights)
+        style = self._encode_all(reference, weights)
         transfer = self.networks.transfer
         assert transfer is not None
         if transfer.gray_encoder is not None:
@@ -244,7 +244,11 @@ class ExemplarColorizer:
     ) -> Float32[Tensor, "batch 2 height width"]:
         """The networks' ab map in Lab units, at their size; see `ExemplarNetworks.predict`, and `colorize` for the strength."""
         steps = self.networks.predict(l, style, target_labels, keys, hints)
-        return steps.ab if style is None or strength == 1 else torch.lerp(steps.precolor_ab, steps.ab, strength)
+        if style is None or strength == 1:
+            return steps.ab
+        # a person's hints stand, however little of the reference is wanted
+        without = steps.precolor_ab if hints is None else self.networks.predict(l, None, user_hints=hints).ab
+        return torch.lerp(without, steps.ab, strength)
 
     def paint(
         self, picture: Picture, l: Float[Tensor, "1 1 height width"], ab: Float[Tensor, "1 2 height width"], *, saturation: float = 1.0
@@ -273,6 +277,18 @@ class ExemplarColorizer:
         weights: Sequence[float] | None = None,
         labels: AnyLabels | None = None,
     ) -> ReferenceStyle | None:
+        if reference is not None and self.networks.transfer is not None and self.networks.pipeline == "precolor":
+            raise ValueError("colorize: these weights follow no reference (pipeline=precolor); colorize without one, or take others")
+        return self._encode_all(reference, weights, labels)
+
+    def _encode_all(
+        self,
+        reference: AnyReference | Sequence[AnyReference] | None,
+        weights: Sequence[float] | None = None,
+        labels: AnyLabels | None = None,
+    ) -> ReferenceStyle | None:
+        if reference is not None and self.networks.transfer is None:
+            raise ValueError("colorize: these weights hold no transfer sub-net, which a reference needs; take a checkpoint of stage=joint")
         if labels is not None and (reference is None or isinstance(reference, list | tuple | ReferenceStyle)):
             raise ValueError("colorize: reference_labels belong to one reference picture; encode others with encode_reference")
         if isinstance(reference, list | tuple):
@@ -307,6 +323,8 @@ class ExemplarColorizer:
     def _run(self, tasks: Sequence[_Task], strength: float, saturation: float) -> list[Picture]:
         check_range("strength", strength, low=0, high=1)
         check_range("saturation", saturation, low=0)
+        if strength != 1 and all(task.style is None for task in tasks):
+            log.warning("colorize: strength=%g is ignored: there is no reference to follow", strength)
         groups: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
         for index, task in enumerate(tasks):
             groups[(task.l.shape, task.style is None, index if task.labels is not None or task.hints else None)].append(index)

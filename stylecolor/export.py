@@ -15,10 +15,8 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
 from stylecolor.classification import ClassificationNet
-from stylecolor.color import gray_rgb
-from stylecolor.hints import Hints
+from stylecolor.hints import Hints, target_keys
 from stylecolor.pipeline import ExemplarNetworks, colorize_exemplar
-from stylecolor.randomness import picture_keys
 from stylecolor.whole_file import written_whole
 
 METADATA = "stylecolor"
@@ -131,8 +129,7 @@ def describe_graph(graph: PipelineGraph) -> dict[str, Any]:
 @torch.inference_mode()
 def draw_mask(networks: ExemplarNetworks, target_l: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
     """The mask that the library itself draws for these targets, by the sampler that the networks were trained with."""
-    keys = picture_keys((gray_rgb(target_l)[:, :1] * 255).round().to(torch.uint8))
-    return networks.sampler(target_l.expand(-1, 2, -1, -1), keys).mask
+    return networks.sampler(target_l.expand(-1, 2, -1, -1), target_keys(target_l)).mask
 
 
 def export_torch(networks: ExemplarNetworks, path: str | Path) -> None:

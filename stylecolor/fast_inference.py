@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import platform
 import time
 from typing import TypeVar
@@ -16,6 +17,8 @@ from stylecolor.classification import ClassificationNet
 from stylecolor.colorizer import ColorizationNet
 from stylecolor.errors import check_choice
 from stylecolor.whole_file import written_whole
+
+log = logging.getLogger(__name__)
 
 PROBE_FILE = "bf16.json"
 _WORTH_IT = 1.5
@@ -59,14 +62,17 @@ def _bf16_is_fast() -> bool:
     path = cache_directory() / PROBE_FILE
     try:
         known = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         known = {}
     if not isinstance(known, dict) or not isinstance(known.get(machine), bool):
         ratio = _time_convolution(torch.float32) / _time_convolution(torch.bfloat16)
-        known = {machine: ratio > _WORTH_IT}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as aside:
-            aside.write_text(json.dumps(known))
+        known = {**(known if isinstance(known, dict) else {}), machine: ratio > _WORTH_IT}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(path) as aside:
+                aside.write_text(json.dumps(known))
+        except OSError as error:
+            log.warning("precision=auto: bf16 is tried out at every start, as %s cannot be written (%s)", path, error.strerror)
     return known[machine]
 
 

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from stylecolor.color import gray_rgb
 from stylecolor.errors import check_choice, check_range
-from stylecolor.randomness import normal, uniform
+from stylecolor.randomness import normal, picture_keys, uniform
 
 PATCH_STOP_PROBABILITY = 1 / 8
 """Points a picture ~ Geometric(1/8), counted from 0: 7 on average (SIGGRAPH'17, section 3.4)."""
@@ -29,6 +30,11 @@ class Hints(NamedTuple):
 
 Sampler = Callable[[Tensor, Tensor], Hints]
 """Called with an ab map and one key for each sample."""
+
+
+def target_keys(l: Float[Tensor, "batch 1 height width"]) -> Int64[Tensor, " batch"]:
+    """One key for each target, from its grey picture in 8 bits: a target's own colours, which are not used, cannot change the hints."""
+    return picture_keys((gray_rgb(l)[:, :1] * 255).round().to(torch.uint8))
 
 
 def empty_hints(ab: Float[Tensor, "batch 2 height width"], keys: Int64[Tensor, " batch"] | None = None) -> Hints:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from stylecolor.checkpoint import read_checkpoint
 from stylecolor.choices import PIPELINES, STAGES
-from stylecolor.color import gray_rgb, join_lab, rgb_to_lab
+from stylecolor.classification import ClassificationNet
+from stylecolor.color import join_lab, rgb_to_lab
 from stylecolor.colorizers import describe_colorizer, load_colorizer, restore_colorizer
 from stylecolor.errors import check_choice, check_range
-from stylecolor.hints import Hints, Sampler, combine_hints, empty_hints, make_sampler
+from stylecolor.hints import Hints, Sampler, combine_hints, empty_hints, make_sampler, target_keys
 from stylecolor.precolor import Precolor, make_precolor
-from stylecolor.randomness import picture_keys
 from stylecolor.reference_style import ReferenceStyle, mix_styles
 from stylecolor.regions import LabelMap
 from stylecolor.transfer import TransferNet
@@ -237,15 +237,18 @@ class ExemplarNetworks(nn.Module):
             user_hints: see `colorize_exemplar`.
 
         Raises:
-            ValueError: for sides that are no multiple of 8, a style or label maps that do not fit, and where a network is missing.
+            ValueError: for sides that are no multiple of 8, a style or label maps that do not fit, hints that no network takes, and where a
+                network is missing.
         """
         if style is None and self.colorizer is None:
             raise ValueError("colorize: these weights hold no colorization sub-net, which colorizes without a reference; name a reference")
+        pipeline = "precolor" if style is None else self.pipeline
+        if user_hints is not None and (pipeline == "transfer" or isinstance(self.colorizer, ClassificationNet)):
+            raise ValueError("hints: no sub-net of these weights that makes the result takes hints; take a checkpoint with siggraph17")
         if style is not None and len(style) not in (1, len(l)):
             raise ValueError(f"colorize: {len(l)} targets need 1 or {len(l)} references, got {len(style)}")
         if keys is None:
-            # of the grey picture, so that a target's own colours, which are not used, cannot change the hints either
-            keys = picture_keys((gray_rgb(l)[:, :1] * 255).round().to(torch.uint8))
+            keys = target_keys(l)
         return colorize_exemplar(
             self.transfer,
             self.colorizer,
@@ -254,7 +257,7 @@ class ExemplarNetworks(nn.Module):
             keys,
             self.sampler,
             self.precolor,
-            "precolor" if style is None else self.pipeline,
+            pipeline,
             target_labels=None if target_labels is None else LabelMap.read(target_labels),
             feather=self.feather,
             user_hints=user_hints,

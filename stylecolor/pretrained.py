@@ -54,7 +54,7 @@ def load_networks(directory: str | Path) -> ExemplarNetworks:
         networks = ExemplarNetworks.build(description)
     except ValueError as error:
         raise ValueError(f"{config}: {error}") from error
-    except (LookupError, TypeError, AttributeError, AssertionError) as error:
+    except (LookupError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
         raise ValueError(f"{config}: is damaged, it does not describe networks of this version; save them again") from error
     state = read_state_file(directory / WEIGHTS, "weights")
     expected = {name: network.state_dict() for name, network in networks.named_children()}

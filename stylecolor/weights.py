@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,8 @@ def read_state_file(path: str | Path, setting: str) -> dict[str, Any]:
 
 
 def _load(path: Path) -> Any:
-    try:
-        # mapped, so that what is not wanted, such as an optimiser's state, is not read
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if "mmap can only be used" not in str(error):
-            raise
-        return torch.load(path, map_location="cpu", weights_only=True)
+    # mapped where it can be, so that what is not wanted, such as an optimiser's state, is not read
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
 
 
 def unwrap_state(contents: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def encode_references(
 
 @contextmanager
 def explain_out_of_memory() -> Iterator[None]:
-    """A GPU that is full is no fault of this program.
+    """Memory that is full is no fault of this program.
 
     Raises:
         ValueError: naming what needs less.
@@ -74,5 +74,8 @@ def explain_out_of_memory() -> Iterator[None]:
 
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        # of a processor's memory torch has no class of error
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
         raise ValueError("the device's memory is full; use a smaller --size, fewer --jobs, or --device cpu") from error

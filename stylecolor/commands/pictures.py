@@ -84,6 +84,7 @@ class PictureCommand:
         from stylecolor.pictures.files import check_output, read_picture
         from stylecolor.pictures.sheets import ROWS, check_sheet
         from stylecolor.targets import plan_jobs
+        from stylecolor.whole_file import remove_stale_parts
 
         settings = self.settings
         max_pixels = settings.max_pixels
@@ -94,6 +95,8 @@ class PictureCommand:
         pending = [job for job in jobs if job not in there]
         for output in {(job.output.parent, job.output.suffix): job.output for job in pending}.values():
             check_output(output)
+        for folder in {job.output.parent for job in pending}:
+            remove_stale_parts(folder)
         if settings.sheet is not None:
             check_sheet(settings.sheet)
         if settings.quality != QUALITY and not any(job.output.suffix.lower() in LOSSY for job in jobs):

@@ -179,6 +179,39 @@ def test_a_users_hints_colour_their_places(tmp_path: Path) -> None:
     assert not (found == colorizer.colorize(GRAY)).all()
 
 
+def test_a_users_hints_stand_whatever_the_strength(colorizer: ExemplarColorizer) -> None:
+    points = [HintPoint(0.2, 0.3, 60, 40, 20)]
+    none = colorizer.colorize(GRAY, COFFEE, strength=0, hints=points)
+    assert np.abs(none.astype(int) - colorizer.colorize(GRAY, hints=points)).max() <= 1
+
+
+def test_hints_that_no_network_takes_are_refused(tmp_path: Path) -> None:
+    transfer = ExemplarColorizer.from_checkpoint(save_checkpoint(make_transfer_stage(), tmp_path / "transfer.ckpt"), size=SIZE)
+    stage = make_colorizer_stage(network="eccv16")
+    eccv16 = ExemplarColorizer.from_checkpoint(save_checkpoint(stage, tmp_path / "eccv16.ckpt"), size=SIZE)
+    for colorizer, reference in ((transfer, COFFEE), (eccv16, None)):
+        with pytest.raises(ValueError, match="hints: no sub-net"):
+            colorizer.colorize(GRAY, reference, hints=[HintPoint(0.5, 0.5, 1, 1)])
+
+
+def test_references_that_no_network_follows_are_refused(colorizer: ExemplarColorizer, tmp_path: Path) -> None:
+    style = colorizer.encode_reference(COFFEE)
+    alone = ExemplarColorizer.from_checkpoint(save_joint(tmp_path / "joint.ckpt", pipeline="precolor"), size=SIZE)
+    with pytest.raises(ValueError, match="follow no reference"):
+        alone.colorize(GRAY, COFFEE)
+    without = ExemplarColorizer.from_checkpoint(save_checkpoint(make_colorizer_stage(), tmp_path / "colorizer.ckpt"), size=SIZE)
+    for function in (without.colorize, without.stylize):
+        with pytest.raises(ValueError, match="no transfer sub-net"):
+            function(COFFEE, style)
+
+
+def test_settings_without_a_reference_warn(colorizer: ExemplarColorizer, caplog: pytest.LogCaptureFixture) -> None:
+    colorizer.colorize(GRAY, strength=0.5)
+    assert "strength=0.5 is ignored" in caplog.text
+    colorizer.colorize(GRAY, target_labels=np.zeros(GRAY.shape, np.uint8))
+    assert "one side alone has labels" in caplog.text
+
+
 def test_label_maps_match_regions(colorizer: ExemplarColorizer, tmp_path: Path) -> None:
     own, other = (np.zeros(shape, np.uint8) for shape in (GRAY.shape, COFFEE.shape[:2]))
     own[:, 80:] = 1

@@ -104,6 +104,21 @@ def test_what_is_remembered_of_another_machine_or_is_damaged_does_not_count(
     assert False in json.loads((tmp_path / PROBE_FILE).read_text()).values()
 
 
+def test_what_is_known_of_other_machines_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLECOLOR_CACHE", str(tmp_path))
+    (tmp_path / PROBE_FILE).write_text('{"another processor": true}')
+    choose_precision("auto", CPU)
+    assert json.loads((tmp_path / PROBE_FILE).read_text())["another processor"] is True
+
+
+def test_a_cache_that_cannot_be_written_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STYLECOLOR_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(fast_inference, "_time_convolution", lambda dtype: 4.0 if dtype == torch.float32 else 1.0)
+    assert choose_precision("auto", CPU) == "bf16"
+    assert "precision=auto: bf16 is tried out at every start" in caplog.text
+
+
 def test_a_given_precision_needs_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_inference, "_bf16_is_fast", lambda: pytest.fail("tried"))
     assert [choose_precision(name, CPU) for name in ("float32", "bf16")] == ["float32", "bf16"]
