@@ -30,6 +30,7 @@ from stylecolor.exemplar_colorizer import ExemplarColorizer
 from stylecolor.hints import empty_hints
 from stylecolor.pictures.files import Picture
 from stylecolor.pipeline import ExemplarNetworks
+from stylecolor.pretrained import read_networks
 from stylecolor.transfer import TransferNet
 from stylecolor.video.film import SteadyColorizer
 from stylecolor.video.steadiness import MotionTracker
@@ -62,9 +63,9 @@ def main() -> None:
 
 
 def load(checkpoint: Path | None, size: int) -> ExemplarColorizer:
-    """The networks of a checkpoint, or random ones."""
+    """The networks of a checkpoint or of a directory that they were saved in, or random ones."""
     if checkpoint is not None:
-        return ExemplarColorizer.from_checkpoint(checkpoint, size=size)
+        return ExemplarColorizer(read_networks(checkpoint), size=size)
     torch.manual_seed(0)
     transfer = TransferNet(
         VGG19Encoder("random"), "adain", ["encoder", "skips", "decoder"], skips="pre_pool", norm="none", padding="reflect"

@@ -6,13 +6,16 @@ from stylecolor.published_weights import PUBLISHED
 
 OUTPUTS = Path("outputs")
 """Where runs leave their checkpoints, below the working directory."""
-RUNS = ("joint/**/checkpoints/best.ckpt", "demo/*/joint/checkpoints/best.ckpt")
+RUNS = ("joint/**/checkpoints", "demo/*/joint/checkpoints")
 """Of the joint stage: single runs and sweeps, and the demo's."""
+CHECKPOINTS = ("best.ckpt", "last.ckpt")
+"""Of a run, the first that is there: one that was broken off early has no best."""
 PUBLISHED_COLORIZER = "siggraph17"
 
 
 def find_default_checkpoint(needs_reference: bool) -> str:
-    """The newest best.ckpt of the joint stage; where no reference is followed, otherwise the published colorizer, if it is here.
+    """The newest checkpoint of the joint stage, best.ckpt of its run if there is one; where no reference is followed, otherwise the
+    published colorizer, if it is here.
 
     Returns:
         A path, or the name of published weights.
@@ -20,7 +23,9 @@ def find_default_checkpoint(needs_reference: bool) -> str:
     Raises:
         ValueError: when there is none, naming what to do.
     """
-    found = {path for pattern in RUNS for path in OUTPUTS.glob(pattern)}
+    runs = {directory for pattern in RUNS for directory in OUTPUTS.glob(pattern)}
+    kept = [[directory / name for name in CHECKPOINTS if (directory / name).is_file()] for directory in runs]
+    found = [paths[0] for paths in kept if paths]
     newest = max(found, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
     if newest is not None:
         return str(newest)

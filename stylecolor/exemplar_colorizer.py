@@ -216,6 +216,8 @@ class ExemplarColorizer:
         """
         check_range("strength", strength, low=0, high=1)
         style = self._encode_all(reference, weights)
+        if style is None:
+            raise ValueError("stylize: needs a reference")
         transfer = self.networks.transfer
         assert transfer is not None
         if transfer.gray_encoder is not None:

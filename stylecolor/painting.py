@@ -14,6 +14,8 @@ from stylecolor.working_size import resize_pixels
 STRIP_PIXELS = 2**18
 """A strip and what is computed on the way fit into a processor's cache."""
 
+AB_LIMIT = 200.0
+"""Lab units, beyond all that sRGB shows."""
 _CLIPPED = 0.5 / 255
 """As far outside the gamut a colour may be cut off: 8 bits do not show it."""
 _LEVELS = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
@@ -66,7 +68,8 @@ def paint(
     Returns:
         (height, width, 3) of the same dtype.
     """
-    guided = guide(ab, l)
+    # no colour has more, and larger ones would overflow
+    guided = guide(ab.clamp(-AB_LIMIT, AB_LIMIT), l)
     height, width = pixels.shape[:2]
     painted = np.empty((height, width, 3), pixels.dtype)
     for rows in strips(height, width):

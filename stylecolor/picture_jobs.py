@@ -64,7 +64,8 @@ class PictureWork:
 
 
 def _name(job: Job, error: str) -> str:
-    return error if str(job.target) in error or str(job.output) in error else f"{job.target}: {error}"
+    target, output = (" ".join(str(path).split()) for path in (job.target, job.output))
+    return error if target in error or output in error else f"{target}: {error}"
 
 
 def run_jobs(jobs: Sequence[Job], work: Callable[[Job], Outcome], threads: int, report: Callable[[Outcome], None]) -> None:

@@ -186,9 +186,11 @@ def _normalize(weights: Sequence[float] | None, count: int) -> list[float]:
         raise ValueError(f"weights={weights}: {count} references need {count} weights")
     for weight in weights:
         check_range("weights", weight, low=0)
-    if not sum(weights) > 0:
+    largest = max(weights)
+    if not largest > 0:
         raise ValueError(f"weights={weights} must sum to something positive")
-    return [weight / sum(weights) for weight in weights]
+    shares = [weight / largest for weight in weights]
+    return [share / sum(shares) for share in shares]
 
 
 def _common_feather(styles: Sequence[ReferenceStyle]) -> int | None:

@@ -47,9 +47,12 @@ def plan_jobs(
         folders: folders by the names of their options, in which no output may lie.
 
     Raises:
-        ValueError: for targets that are not there, patterns and folders without pictures, outputs that would replace a target, each other
-            or another file of the command, and a missing `output`.
+        ValueError: for targets that are empty texts or not there, patterns and folders without pictures, outputs that would replace a
+            target, each other or another file of the command, and a missing `output`.
     """
+    if "" in targets:
+        # Path takes it for the working directory
+        raise ValueError("a target is an empty text; name a file, a folder or a pattern")
     first = Path(targets[0])
     if len(targets) == 1 and not first.is_dir() and not _is_pattern(targets[0]):
         _check_any_exists(targets)
@@ -61,13 +64,18 @@ def plan_jobs(
         _check_any_exists(targets)
         found = [(path, output / _written_name(name)) for target in targets for path, name in _find(target, output, sheet)]
         # what is named twice is done once
-        jobs = list({(path.resolve(), written): Job(path, written) for path, written in found}.values())
+        jobs = list({(_real(path), written): Job(path, written) for path, written in found}.values())
     own = {f"{option} {path}": path for option, path in (own_files or {}).items()}
     if sheet is not None:
         own[f"--sheet {sheet}"] = sheet
         _check_sheet(sheet, jobs, own_files or {})
     _check_outputs(jobs, own, folders or {})
     return jobs
+
+
+def _real(path: Path) -> Path:
+    # unlike Path.resolve, it takes links that lead in a circle
+    return Path(os.path.realpath(path))
 
 
 def _is_pattern(target: str) -> bool:
@@ -94,7 +102,7 @@ def _default_folder(targets: Sequence[str], ending: str) -> Path:
         raise ValueError("several targets need --output: the folder for their results")
     folder = Path(targets[0])
     # "." and ".." have no name of their own
-    folder = folder if folder.name not in ("", "..") else folder.resolve()
+    folder = folder if folder.name not in ("", "..") else _real(folder)
     return folder.with_name(f"{folder.name}_{ending}")
 
 
@@ -105,11 +113,11 @@ def _find(target: str, output: Path, sheet: Path | None) -> Iterator[tuple[Path,
         yield path, Path(path.name)
         return
     base = path if path.is_dir() else Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
-    if output.resolve() == base.resolve():
+    if _real(output) == _real(base):
         raise ValueError(f"--output {output}: is the folder of the targets; name another one")
-    inside = output.resolve()
+    inside = _real(output)
     found = _walk(path, inside) if path.is_dir() else _expand(target, inside)
-    pictures = [path for path in found if path.suffix.lower() in PICTURE_SUFFIXES and (sheet is None or path.resolve() != sheet.resolve())]
+    pictures = [path for path in found if path.suffix.lower() in PICTURE_SUFFIXES and (sheet is None or _real(path) != _real(sheet))]
     if not pictures:
         raise ValueError(f"{target}: no picture found; pictures are files that end in {', '.join(sorted(PICTURE_SUFFIXES))}")
     for picture in pictures:
@@ -119,7 +127,7 @@ def _find(target: str, output: Path, sheet: Path | None) -> Iterator[tuple[Path,
 def _walk(folder: Path, output: Path) -> Iterator[Path]:
     """Files of a folder and of those below it, in the order of their names."""
     for directory, folders, files in os.walk(folder, onerror=_warn_of_unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(directory, name).resolve() != output)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and _real(Path(directory, name)) != output)
         for name in folders:
             if Path(directory, name).is_symlink():
                 log.warning("%s is a link to a folder, and is not searched for targets", Path(directory, name))
@@ -129,7 +137,7 @@ def _walk(folder: Path, output: Path) -> Iterator[Path]:
 def _expand(pattern: str, output: Path) -> Iterator[Path]:
     for match in sorted(glob.glob(pattern, recursive=True)):
         path = Path(match)
-        if not path.resolve().is_relative_to(output):
+        if not _real(path).is_relative_to(output):
             yield from _walk(path, output) if path.is_dir() else (path,)
 
 
@@ -138,24 +146,24 @@ def _warn_of_unreadable(error: OSError) -> None:
 
 
 def _check_sheet(sheet: Path, jobs: Sequence[Job], own_files: Mapping[str, Path]) -> None:
-    if sheet.resolve() in {path.resolve() for path in (*(job.target for job in jobs), *own_files.values())}:
+    if _real(sheet) in {_real(path) for path in (*(job.target for job in jobs), *own_files.values())}:
         raise ValueError(f"--sheet {sheet}: would be written over a picture that is read; name another file")
 
 
 def _check_outputs(jobs: Sequence[Job], own_files: Mapping[str, Path], folders: Mapping[str, Path]) -> None:
-    read = {path.resolve(): what for what, path in own_files.items()} | {job.target.resolve(): f"the target {job.target}" for job in jobs}
+    read = {_real(path): what for what, path in own_files.items()} | {_real(job.target): f"the target {job.target}" for job in jobs}
     written: dict[Path, Path] = {}
     for job in jobs:
-        output = job.output.resolve()
+        output = _real(job.output)
         if output in read:
-            whom = "the target itself" if output == job.target.resolve() else read[output]
+            whom = "the target itself" if output == _real(job.target) else read[output]
             raise ValueError(f"{job.target}: its output would be written over {whom}; name another place with --output")
         if output in written:
             raise ValueError(
                 f"{written[output]} and {job.target} would both be written to {job.output}; rename one of them, or run them apart"
             )
         for option, folder in folders.items():
-            if output.is_relative_to(folder.resolve()):
+            if output.is_relative_to(_real(folder)):
                 raise ValueError(
                     f"{job.output}: lies in {option} {folder}, where it would be taken for a reference; name another place with --output"
                 )

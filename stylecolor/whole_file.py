@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_ASIDE = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}\.part(\.[^.]*)?")
+_ASIDE = re.compile(r"\.(\d+)-[0-9a-f]{16}\.part(\.[^.]*)?")
 
 
 @contextmanager
@@ -20,11 +20,15 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: when it cannot be written.
     """
-    # the suffix stays, since writers go by it
-    aside = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
+    # the suffix stays, since writers go by it; the rest does not, since names may be as long as the file system lets them
+    aside = path.with_name(f".{os.getpid()}-{secrets.token_hex(8)}.part{path.suffix}")
     try:
         yield aside
         aside.replace(path)
+    except OSError as error:
+        if error.filename not in (None, str(aside)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -82,8 +82,8 @@ def colorize(
 
         target_labels = reference_labels = None
         if labels is not None:
-            target_labels = read_label_map(labels[0], read_size(targets[0]))
-            reference_labels = read_label_map(labels[1], pictures[0].size)
+            target_labels = read_label_map(labels[0], read_size(targets[0]), command.settings.max_pixels)
+            reference_labels = read_label_map(labels[1], pictures[0].size, command.settings.max_pixels)
         colorizer = networks.load(needs_reference=not auto)
         if match_from is not None:
             from stylecolor.reference_search import ReferenceSearch

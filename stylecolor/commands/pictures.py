@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from stylecolor.commands.options import QUALITY
-from stylecolor.errors import check_range
+from stylecolor.errors import check_range, one_line
 
 if TYPE_CHECKING:
     from stylecolor.picture_jobs import Outcome, Paint
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+JOBS_A_CORE = 4
+"""More pictures at once would only take memory."""
 LOSSY = (".jpg", ".jpeg", ".webp")
 
 
@@ -110,6 +112,10 @@ class PictureCommand:
             assert paint is not None
             return PictureWork(paint, max_pixels, settings.quality)(job)
 
+        most = JOBS_A_CORE * (os.cpu_count() or 1)
+        threads = min(settings.jobs, most)
+        if threads < settings.jobs:
+            typer.echo(f"warning: --jobs {settings.jobs} is more than this machine has use for; {threads} are taken", err=True)
         shown: list[Outcome] = []
         with JobReports(len(jobs), settings.as_json, name_each=self.searched is not None) as reports:
 
@@ -119,13 +125,20 @@ class PictureCommand:
                     shown.append(outcome)
 
             try:
-                run_jobs(jobs, do, settings.jobs, report)
+                run_jobs(jobs, do, threads, report)
             except KeyboardInterrupt:
                 done = reports.statuses.total()
                 raise KeyboardInterrupt(f"{done} of {len(jobs)} pictures are done; --skip-existing goes on with the others") from None
+        sheet_failed = False
         if shown and settings.sheet is not None:
-            self._write_sheet(settings.sheet, shown, len(jobs), max_pixels)
+            try:
+                self._write_sheet(settings.sheet, shown, len(jobs), max_pixels)
+            except OSError as error:
+                typer.echo(f"error: {one_line(error)}", err=True)
+                sheet_failed = True
         reports.finish(os.path.commonpath([job.output.parent for job in jobs]))
+        if sheet_failed:
+            raise typer.Exit(1)
 
     def _write_sheet(self, path: Path, outcomes: Sequence["Outcome"], total: int, max_pixels: int) -> None:
         from stylecolor.pictures.sheets import ROWS, read_row, write_sheet

@@ -54,14 +54,19 @@ def video(
         raise ValueError("name either --reference FILE or --auto: where the colours come from")
     check_range("--strength", strength, 0, 1)
     check_range("--saturation", saturation, low=0)
+    check_range("--blend", blend, low=0)
     # imported late: --help needs none of it, and torch, which takes seconds, comes after what can be refused without it
     from stylecolor.pictures.files import read_picture
     from stylecolor.video.reading import VideoReader
     from stylecolor.video.reference_times import ReferenceTimes, check_times, parse_timed_reference
-    from stylecolor.video.writing import VideoWriter, check_output
+    from stylecolor.video.writing import WORST_CRF, VideoWriter, check_output
 
+    check_range("--crf", crf, 0, WORST_CRF)
     references = [parse_timed_reference(text) for text in reference or ()]
-    check_times([one.start for one in references], blend)
+    starts = {one.start for one in references}
+    check_times(starts, blend)
+    if blend and len(starts) < 2:
+        raise ValueError(f"--blend={blend:g} needs references of different times, of which one takes over from another; leave it out")
     for path in (film, *(one.path for one in references)):
         if not path.is_file():
             raise ValueError(f"{path}: no such file")

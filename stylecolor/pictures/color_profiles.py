@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 
 import imagecodecs
 import numpy as np
@@ -76,7 +76,8 @@ def _convert_greys(pixels: Integer[np.ndarray, "height width 1"], profile: bytes
     return pixels
 
 
-@cache
+# the pictures of a folder share few profiles
+@lru_cache(maxsize=16)
 def _is_srgb(profile: bytes) -> bool:
     steps = np.linspace(0, DEEPEST, 17).round().astype(np.uint16)
     colors = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(17, -1, 3)

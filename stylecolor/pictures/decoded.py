@@ -61,15 +61,20 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     """Refuse a picture before it fills the memory.
 
     Raises:
-        UnusablePictureError: for one with more pixels than that.
+        UnusablePictureError: for one with more pixels than that, and one without any.
     """
+    if min(width, height) < 1:
+        raise UnusablePictureError(f"its header says that it has {width} x {height} px; it is damaged")
     if width * height > max_pixels:
-        raise UnusablePictureError(f"its {width} x {height} px are more than max_pixels={max_pixels}; raise that to read it")
+        raise UnusablePictureError(
+            f"its {width} x {height} px are more than max_pixels={max_pixels}; raise that (--max-megapixels) to read it"
+        )
 
 
 def split_alpha(array: Integer[np.ndarray, "height width *channels"]) -> tuple[np.ndarray, np.ndarray | None]:
     """Colours and alpha of grey, grey and alpha, RGB, or RGBA."""
-    array = array if array.ndim == 3 else array[..., None]
+    # a new axis made by indexing has a stride of 0, which imagecodecs refuses
+    array = array if array.ndim == 3 else array.reshape(*array.shape, 1)
     if array.shape[2] in (1, 3):
         return array, None
     return np.ascontiguousarray(array[..., :-1]), np.ascontiguousarray(array[..., -1])

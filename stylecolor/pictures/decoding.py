@@ -30,8 +30,9 @@ DAMAGED = (
     RuntimeError,
 )
 """What a truncated or damaged picture raises."""
+PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+"""What a PNG file begins with."""
 
-_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _START_OF_SCAN, _END_OF_JPEG = 0xDA, b"\xff\xd9"
 
 # what they log they also raise, and Python shows what nobody handles
@@ -95,7 +96,7 @@ def _open(contents: bytes) -> ImageFile.ImageFile:
     """Pillow's view of a file, without pixels. Image.open has a limit of its own, and no other for one call than for all."""
     if contents.startswith(b"\xff\xd8\xff"):
         return JpegImagePlugin.JpegImageFile(BytesIO(contents))
-    if contents.startswith(_PNG_HEAD):
+    if contents.startswith(PNG_HEAD):
         return PngImagePlugin.PngImageFile(BytesIO(_without_pixels(contents)))
     if contents.startswith(b"RIFF") and contents[8:12] == b"WEBP":
         return WebPImagePlugin.WebPImageFile(BytesIO(contents))
@@ -114,7 +115,7 @@ def _is_tiff(file: BinaryIO) -> bool:
 
 def _without_pixels(png: bytes) -> bytes:
     """A PNG file without its pixels. Pillow would decode these to reach the metadata behind them."""
-    kept, position = [_PNG_HEAD], len(_PNG_HEAD)
+    kept, position = [PNG_HEAD], len(PNG_HEAD)
     while position < len(png):
         end = position + 12 + int.from_bytes(png[position : position + 4], "big")
         if png[position + 4 : position + 8] not in (b"IDAT", b"IEND", b"fcTL", b"fdAT"):
@@ -162,7 +163,7 @@ def arrays_of(image: Image.Image) -> tuple[Integer[np.ndarray, "height width cha
         # NaN fails too
         if not (values.min() >= 0 and values.max() <= highest):
             raise UnusablePictureError(f"has values of mode {image.mode} outside 0..{highest}; scale them")
-        return (quantize(values) if image.mode == "F" else values.astype(np.uint16))[..., None], None
+        return split_alpha(quantize(values) if image.mode == "F" else values.astype(np.uint16))
     if image.mode == "CMYK":
         return np.array(image), None
     if image.mode == "La":

@@ -18,12 +18,27 @@ from stylecolor.pictures.metadata import Metadata
 
 Contents = bytes | memoryview
 
+UNENCODABLE = (
+    # all of imagecodecs' own
+    RuntimeError,
+    struct.error,
+    # of tifffile, for more than 4 GB
+    ValueError,
+    # of Pillow
+    OSError,
+)
+"""What the encoders raise for a picture, or metadata, that a format does not hold."""
+
 # a photograph is hardly larger than with zlib's own 6, and takes half the time
 _PNG_LEVEL = 3
 _PNG_HEADER_BYTES = 33
+# libpng reads and writes no more
+_LONGEST_PNG_SIDE = 1_000_000
 _LONGEST_WEBP_SIDE, _LONGEST_JPEG_SIDE = 16383, 65500
 _LONGEST_SEGMENT = 65533
 _INCHES_PER_METER = 1 / 0.0254
+# "four-byte unsigned integer" of the PNG specification, section 7.1; 16 bits in JFIF 1.02
+_HIGHEST_PNG_RESOLUTION, _HIGHEST_JPEG_RESOLUTION = 2**31 - 1, 2**16 - 1
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,10 @@ class Encoding:
     encode: Callable[[np.ndarray, Metadata, int, bool], Contents]
     longest_side: int | None = None
 
+    def holds(self, size: tuple[int, int]) -> bool:
+        """Whether a picture of this height and width is not too long."""
+        return self.longest_side is None or max(size) <= self.longest_side
+
     def arrange(
         self, pixels: Shaped[np.ndarray, "height width colors"], alpha: Shaped[np.ndarray, "height width"] | None
     ) -> Shaped[np.ndarray, "height width channels"]:
@@ -44,7 +63,8 @@ class Encoding:
         pixels = change_depth(pixels, dtype)
         if alpha is not None and self.transparent:
             pixels = np.dstack((pixels, change_depth(alpha, dtype)))
-        return np.ascontiguousarray(pixels)
+        # the axes that numpy does not step along get strides that imagecodecs takes
+        return np.ascontiguousarray(pixels).reshape(-1).reshape(pixels.shape)
 
 
 def _encode_png(array: np.ndarray, metadata: Metadata, quality: int, lossless: bool) -> bytes:
@@ -52,8 +72,9 @@ def _encode_png(array: np.ndarray, metadata: Metadata, quality: int, lossless: b
     chunks = PngInfo()
     if metadata.has_profile:
         chunks.add(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile(1 if array.shape[2] < 3 else 3)))
-    if metadata.resolution is not None:
-        chunks.add(b"pHYs", struct.pack(">IIB", *(round(value * _INCHES_PER_METER) for value in metadata.resolution), 1))
+    resolution = metadata.resolution_within(1 / _INCHES_PER_METER, _HIGHEST_PNG_RESOLUTION / _INCHES_PER_METER)
+    if resolution is not None:
+        chunks.add(b"pHYs", struct.pack(">IIB", *(round(value * _INCHES_PER_METER) for value in resolution), 1))
     if metadata.exif is not None:
         chunks.add(b"eXIf", metadata.exif.removeprefix(b"Exif\0\0"))
     if metadata.xmp is not None:
@@ -67,8 +88,9 @@ def _encode_png(array: np.ndarray, metadata: Metadata, quality: int, lossless: b
 def _encode_jpeg(array: np.ndarray, metadata: Metadata, quality: int, lossless: bool) -> bytes:
     # colours at full resolution: averaged ones would shift the lightness at their edges
     encoded = memoryview(imagecodecs.jpeg8_encode(array, level=quality, subsampling="444"))
-    horizontal, vertical = (min(round(value), 65535) for value in metadata.resolution or (1, 1))
-    unit = 0 if metadata.resolution is None else 1
+    resolution = metadata.resolution_within(1, _HIGHEST_JPEG_RESOLUTION)
+    horizontal, vertical = (round(value) for value in resolution or (1, 1))
+    unit = 0 if resolution is None else 1
     segments = [(0xE0, b"JFIF\0" + struct.pack(">BBBHHBB", 1, 1, unit, horizontal, vertical, 0, 0))]
     if metadata.exif is not None:
         segments.append((0xE1, metadata.exif))
@@ -115,7 +137,7 @@ def too_long_for_jpeg(metadata: Metadata) -> list[str]:
     return [name for name, (data, head) in parts.items() if data is not None and len(data) + head > _LONGEST_SEGMENT]
 
 
-_PNG = Encoding("PNG", deep=True, transparent=True, encode=_encode_png)
+_PNG = Encoding("PNG", deep=True, transparent=True, encode=_encode_png, longest_side=_LONGEST_PNG_SIDE)
 _JPEG = Encoding("JPEG", deep=False, transparent=False, encode=_encode_jpeg, longest_side=_LONGEST_JPEG_SIDE)
 _TIFF = Encoding("TIFF", deep=True, transparent=True, encode=_encode_tiff)
 _WEBP = Encoding("WebP", deep=False, transparent=True, encode=_encode_webp, longest_side=_LONGEST_WEBP_SIDE)

@@ -1,7 +1,7 @@
 """Pictures from files and to files: of 8 and 16 bits, with alpha and metadata, upright and in sRGB."""
 
+import logging
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
-from stylecolor.errors import check_choice, check_range
+from stylecolor.errors import check_choice, check_range, one_line
 from stylecolor.pictures.decoded import UnusablePictureError
 from stylecolor.pictures.decoding import DAMAGED, decode, decode_size
-from stylecolor.pictures.encoding import ENCODINGS, too_long_for_jpeg
+from stylecolor.pictures.encoding import ENCODINGS, UNENCODABLE, too_long_for_jpeg
 from stylecolor.pictures.metadata import Metadata
 from stylecolor.whole_file import written_whole
 
@@ -25,10 +25,13 @@ __all__ = [
     "Metadata",
     "Picture",
     "check_output",
+    "explained",
     "read_picture",
     "read_size",
     "write_picture",
 ]
+
+log = logging.getLogger(__name__)
 
 WRITTEN_SUFFIXES = tuple(ENCODINGS)
 """What files are written, by suffix in lower case."""
@@ -72,7 +75,7 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
 
     Colours are converted from the file's ICC profile into sRGB, CMYK and palettes become RGB, and the picture is turned as its EXIF
     orientation says. Grey stays grey, and 16 bits stay 16. Floating point (TIFF) is taken for sRGB in 0..1, clipped to that, and becomes
-    16 bits. Of several pages or frames the first is read. What is lost in this is told in warnings.
+    16 bits. Of several pages or frames the first is read. What is lost in this is logged as a warning.
 
     Raises:
         ValueError: for a file that is missing, no picture, truncated or damaged, of a kind that is not read, has more pixels than
@@ -80,11 +83,11 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
         OSError: for one that must not be read.
     """
     path = Path(path)
-    with _explained(path):
+    with explained(path):
         decoded = decode(path, max_pixels)
     pixels, alpha = decoded.upright_srgb()
     for note in decoded.notes:
-        warnings.warn(f"picture {path}: {note}", stacklevel=2)
+        log.warning("picture %s: %s", path, note)
     return Picture(pixels, alpha, decoded.metadata)
 
 
@@ -96,27 +99,34 @@ def read_size(path: str | Path) -> tuple[int, int]:
         OSError: for one that must not be read.
     """
     path = Path(path)
-    with _explained(path):
+    with explained(path):
         return decode_size(path)
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """One line, with the file's name, for whatever is wrong with it."""
+def explained(path: Path, what: str = "picture") -> Iterator[None]:
+    """One line, with the file's name and what it is to be, for whatever is wrong with it.
+
+    Raises:
+        ValueError: for a file that is missing, cannot be used, is truncated or damaged.
+        OSError: for one that must not be read.
+    """
     if path.is_dir():
-        raise ValueError(f"picture {path}: is a directory")
+        raise ValueError(f"{what} {path}: is a directory")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{what} {path}: is no regular file")
     try:
         yield
     except FileNotFoundError as error:
-        raise ValueError(f"picture {path}: no such file") from error
+        raise ValueError(f"{what} {path}: no such file") from error
     except PermissionError as error:
-        raise OSError(f"picture {path}: must not be read; its permissions forbid it") from error
+        raise OSError(f"{what} {path}: must not be read; its permissions forbid it") from error
     except UnusablePictureError as error:
-        raise ValueError(f"picture {path}: {error}") from error
+        raise ValueError(f"{what} {path}: {error}") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"picture {path}: has more pixels than Pillow takes from a file of this format; convert it to PNG") from error
+        raise ValueError(f"{what} {path}: has more pixels than Pillow takes from a file of this format; convert it to PNG") from error
     except DAMAGED as error:
-        raise ValueError(f"picture {path}: is damaged or truncated") from error
+        raise ValueError(f"{what} {path}: is damaged or truncated") from error
 
 
 def check_output(path: str | Path) -> None:
@@ -145,33 +155,38 @@ def write_picture(path: str | Path, picture: Picture, *, quality: int = 95, loss
 
     Args:
         path: of the file; one that is there is replaced.
-        picture: what to write. JPEG has no transparency, which warns.
+        picture: what to write. JPEG has no transparency; that it is lost is logged as a warning.
         quality: of JPEG and WebP, 1 to 100.
         lossless: of WebP; `quality` is then the effort.
 
     Raises:
-        ValueError: for a suffix of no format that is written, and for a picture too large for the format.
+        ValueError: for a suffix of no format that is written, and for a picture that is too large for the format, or that it does not hold.
         OSError: when it cannot be written, such as to a full disk.
     """
     path = Path(path)
     check_output(path)
     check_range("quality", quality, low=1, high=100)
     encoding = ENCODINGS[path.suffix.lower()]
-    if encoding.longest_side is not None and max(picture.size) > encoding.longest_side:
+    if not encoding.holds(picture.size):
         height, width = picture.size
+        others = " or ".join(dict.fromkeys(other.name for other in ENCODINGS.values() if other.holds(picture.size)))
         raise ValueError(
-            f"{path}: {encoding.name} holds at most {encoding.longest_side} px a side, the picture is {width} x {height}; use PNG or TIFF"
+            f"{path}: {encoding.name} holds at most {encoding.longest_side} px a side, the picture is {width} x {height}; use {others}"
         )
     metadata = picture.metadata
     if not encoding.transparent:
         if picture.alpha is not None:
-            warnings.warn(f"{path}: JPEG has no transparency, so that of the picture is lost", stacklevel=2)
+            log.warning("%s: JPEG has no transparency, so that of the picture is lost", path)
         for part in too_long_for_jpeg(metadata):
-            warnings.warn(f"{path}: the picture's {part} is too long for JPEG, and is left out", stacklevel=2)
+            log.warning("%s: the picture's %s is too long for JPEG, and is left out", path, part)
             metadata = replace(metadata, **{part: () if part == "texts" else None})
     if lossless and encoding.name == "JPEG":
-        warnings.warn(f"{path}: lossless=True is for WebP, and is ignored", stacklevel=2)
-    contents = encoding.encode(encoding.arrange(picture.pixels, picture.alpha), metadata, quality, lossless)
+        log.warning("%s: lossless=True is for WebP, and is ignored", path)
+    array = encoding.arrange(picture.pixels, picture.alpha)
+    try:
+        contents = encoding.encode(array, metadata, quality, lossless)
+    except UNENCODABLE as error:
+        raise ValueError(f"{path}: the picture cannot be written as {encoding.name} ({one_line(error)}); use another format") from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as aside:

@@ -1,6 +1,6 @@
 """A picture in any form that Python programs hold one in, and results in the form that came."""
 
-import warnings
+import logging
 from pathlib import Path
 from typing import overload
 
@@ -13,6 +13,8 @@ from stylecolor.pictures.color_profiles import srgb_profile
 from stylecolor.pictures.decoded import DecodedPicture, UnusablePictureError, split_alpha
 from stylecolor.pictures.decoding import DAMAGED, arrays_of
 from stylecolor.pictures.files import Picture, read_picture
+
+log = logging.getLogger(__name__)
 
 AnyPicture = str | Path | Picture | Image.Image | np.ndarray | torch.Tensor
 """What is taken for a picture; `to_picture` says of which shapes and ranges."""
@@ -55,7 +57,7 @@ def _from_pillow(image: Image.Image, what: str) -> Picture:
     decoded.describe(image.info, image.getexif)
     pixels, alpha = decoded.upright_srgb()
     for note in decoded.notes:
-        warnings.warn(f"{what}: {note}", stacklevel=3)
+        log.warning("%s: %s", what, note)
     return Picture(pixels, alpha, decoded.metadata)
 
 

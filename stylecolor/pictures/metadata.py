@@ -57,6 +57,12 @@ class Metadata:
     has_profile: bool = False
     texts: tuple[tuple[str, str], ...] = ()
 
+    def resolution_within(self, lowest: float, highest: float) -> tuple[float, float] | None:
+        """The resolution, None where a format that holds only these px per inch has no place for it."""
+        if self.resolution is None or not all(lowest <= value <= highest for value in self.resolution):
+            return None
+        return self.resolution
+
     @property
     def comment(self) -> str | None:
         """The text that a JPEG file has a place for."""

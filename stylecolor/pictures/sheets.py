@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from stylecolor.errors import check_choice
+from stylecolor.pictures.bit_depth import change_depth
 from stylecolor.pictures.files import Picture, check_output, read_picture
 from stylecolor.whole_file import written_whole
 from stylecolor.working_size import resize_pixels
@@ -44,7 +45,7 @@ def check_sheet(path: Path) -> None:
         ValueError: for another suffix.
         OSError: when there is no writing there.
     """
-    check_choice(f"--sheet {path}: suffix", path.suffix.lower(), SUFFIXES)
+    check_choice(f"sheet {path}: suffix", path.suffix.lower(), SUFFIXES)
     check_output(path)
 
 
@@ -79,11 +80,11 @@ def thumbnail(picture: Picture) -> Thumbnail:
     height, width = picture.size
     scale = min(1.0, CELL / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    pixels = _to_bytes(resize_pixels(picture.pixels, size))
+    pixels = change_depth(resize_pixels(picture.pixels, size), np.uint8)
     pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
     if picture.alpha is None:
         return pixels
-    alpha = _to_bytes(resize_pixels(picture.alpha[..., None], size)).astype(np.float32) / 255
+    alpha = change_depth(resize_pixels(picture.alpha[..., None], size), np.uint8).astype(np.float32) / 255
     return (pixels * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
 
 
@@ -93,13 +94,6 @@ def _in_grey(pixels: Thumbnail) -> Thumbnail:
     from stylecolor.painting import from_unit_range, to_unit_range
 
     return from_unit_range(gray_rgb(rgb_to_l(to_unit_range(pixels))), pixels.dtype)
-
-
-def _to_bytes(pixels: np.ndarray) -> UInt8[np.ndarray, "height width channels"]:
-    if pixels.dtype == np.uint8:
-        return pixels
-    levels = 65535 if pixels.dtype == np.uint16 else 1
-    return (pixels.astype(np.float32) * (255 / levels)).round().astype(np.uint8)
 
 
 def draw_sheet(columns: Sequence[str], rows: Sequence[SheetRow]) -> Image.Image:
@@ -143,4 +137,4 @@ def write_sheet(path: Path, columns: Sequence[str], rows: Sequence[SheetRow]) ->
         with written_whole(path) as aside:
             sheet.save(aside, format="PNG" if path.suffix.lower() == ".png" else "JPEG", quality=QUALITY)
     except OSError as error:
-        raise OSError(f"--sheet {path}: cannot be written ({error.strerror or error})") from error
+        raise OSError(f"sheet {path}: cannot be written ({error.strerror or error})") from error

@@ -38,6 +38,7 @@ _TEXT_TAGS = (
     ExifTags.Base.Copyright,
 )
 _ROWS_PER_STRIP = 64
+_HIGHEST_RATIO = 0xFFFFFFFF
 
 
 def decode_size(tiff: TiffFile) -> tuple[int, int]:
@@ -136,7 +137,8 @@ def _separate(page: TiffPage, array: np.ndarray, extras: int, notes: list[str]) 
     if extras > (alpha is not None):
         notes.append("has channels beside colour and alpha, which are left out")
     if page.photometric == PHOTOMETRIC.PALETTE:
-        assert page.colormap is not None
+        if page.colormap is None:
+            raise UnusablePictureError("is damaged: it has a palette without colours")
         return np.ascontiguousarray((page.colormap >> 8).astype(np.uint8).T)[array[..., 0]], None
     if alpha is not None and kinds[0] == EXTRASAMPLE.ASSOCALPHA:
         _divide_by_alpha(pixels, alpha)
@@ -160,6 +162,7 @@ def encode(array: Integer[np.ndarray, "height width channels"], metadata: Metada
     tags = [(int(tag), DATATYPE.ASCII, 0, str(exif[tag]).encode("latin-1", "replace"), True) for tag in _TEXT_TAGS if tag in exif]
     if metadata.xmp is not None:
         tags.append((_XMP_TAG, DATATYPE.BYTE, len(metadata.xmp), metadata.xmp, True))
+    resolution = metadata.resolution_within(1 / _HIGHEST_RATIO, _HIGHEST_RATIO)
     file = BytesIO()
     imwrite(
         file,
@@ -173,8 +176,8 @@ def encode(array: Integer[np.ndarray, "height width channels"], metadata: Metada
         compression="adobe_deflate",
         predictor=True,
         rowsperstrip=_ROWS_PER_STRIP,
-        resolution=metadata.resolution,
-        resolutionunit="inch" if metadata.resolution else None,
+        resolution=resolution,
+        resolutionunit="inch" if resolution else None,
         iccprofile=srgb_profile(1 if channels < 3 else 3) if metadata.has_profile else None,
         software=False,
         extratags=tags,

@@ -1,5 +1,6 @@
 """Films in the colours of photographs: each frame colorized, and the colours kept steady, see `stylecolor.video.steadiness`."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,14 +9,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from stylecolor.color import gray_rgb
+from stylecolor.hints import target_keys
 from stylecolor.pictures.files import Picture
-from stylecolor.randomness import picture_keys
 from stylecolor.reference_style import ReferenceStyle
 from stylecolor.video.reading import Damage, Frame, VideoReader
 from stylecolor.video.reference_times import ReferenceTimes
 from stylecolor.video.steadiness import MotionTracker, TemporalFilter
 from stylecolor.video.writing import VideoWriter
+
+log = logging.getLogger(__name__)
 
 
 class FrameColorizer(Protocol):
@@ -73,7 +75,7 @@ class SteadyColorizer:
         if motion is None or section != self._section:
             motion = None
             self._section = section
-            self._keys = picture_keys((gray_rgb(l)[:, :1] * 255).round().to(torch.uint8))
+            self._keys = target_keys(l)
             self.scenes += 1
         ab = self._colorizer.predict_ab(l, style, keys=self._keys, strength=self._strength)
         steady = self._filter.smooth(ab[0].permute(1, 2, 0).cpu().numpy(), motion)
@@ -106,7 +108,7 @@ def colorize_video(
         film: is read to its end.
         writer: gets a frame for each of the film's, at its time, and the packets of the other streams.
         colorizer: the networks.
-        references: None for the colours that the colorization network expects.
+        references: None for the colours that the colorization network expects. Those for after the film's end warn.
         strength: share of the reference's colours, in [0, 1], see `ExemplarColorizer.colorize`.
         saturation: factor on all colours.
         report: called with the number of frames done.
@@ -115,7 +117,7 @@ def colorize_video(
         OSError: when it cannot be written.
     """
     steady = SteadyColorizer(colorizer, strength, saturation)
-    frames = 0
+    frames, time = 0, 0.0
     for part in film.parts():
         if not isinstance(part, Frame):
             writer.copy(part)
@@ -125,4 +127,7 @@ def colorize_video(
         writer.write(part._replace(pixels=steady(Picture(part.pixels), style, section).pixels))
         frames += 1
         report(frames)
+    for start in references.starts if references is not None else ():
+        if start > time:
+            log.warning("%s: the reference for %g s on is never shown, the last frame is at %.2f s", film.path, start, time)
     return VideoSummary(frames, steady.scenes, film.damage)

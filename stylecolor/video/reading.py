@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 BROKEN_OFF = 0.5
 """Seconds that a film may lack of the length that its header tells."""
+STARTS_OVER = 1.0
+"""Seconds by which the times of a stream go back only where another film was appended."""
 _UNSPECIFIED_MATRIX = 2
 _HIGH_DEFINITION = 720
 """Height from which players take an unspecified matrix for that of BT.709."""
@@ -41,25 +44,33 @@ class Frame(NamedTuple):
 
 @dataclass
 class Damage:
-    """What a film lacks: how many of its packets could not be decoded, when the first was due, and when it breaks off, in seconds."""
+    """What a film lacks. Times are in seconds from its first frame."""
 
     packets: int = 0
+    """How many could not be decoded or copied."""
     first: float | None = None
+    """When the first of these was due."""
     breaks_off: float | None = None
+    """Beyond which it cannot be read."""
     length: float = 0.0
+    """What the header tells; 0 where that is not known."""
+    starts_over: float | None = None
+    """Where the times go back, as in films that were joined byte by byte; nothing beyond that is read."""
 
     def note(self, time: float) -> None:
-        """A packet that could not be decoded."""
+        """A packet that could not be decoded or copied."""
         self.packets += 1
         self.first = time if self.first is None else self.first
 
     def __bool__(self) -> bool:
-        return self.packets > 0 or self.breaks_off is not None
+        return self.packets > 0 or self.breaks_off is not None or self.starts_over is not None
 
     def __str__(self) -> str:
         places = f"{self.packets} damaged place{'s' * (self.packets > 1)}, the first at {self.first or 0:.2f} s" if self.packets else ""
-        end = f"breaks off at {self.breaks_off:.2f} s of {self.length:.2f} s" if self.breaks_off is not None else ""
-        return " and ".join(part for part in (places, end) if part)
+        whole = f" of {self.length:.2f} s" if self.length else ""
+        end = f"breaks off at {self.breaks_off:.2f} s{whole}" if self.breaks_off is not None else ""
+        again = f"times start over at {self.starts_over:.2f} s, colorize the parts one by one" if self.starts_over is not None else ""
+        return " and ".join(part for part in (places, end, again) if part)
 
 
 @dataclass(frozen=True)
@@ -180,28 +191,35 @@ class VideoReader:
     def parts(self) -> Iterator[Frame | Packet]:
         """All frames, and all packets of the other streams, in the file's order.
 
-        What cannot be decoded is passed over and noted in `damage`.
+        What cannot be decoded is passed over and noted in `damage`, as is what ends the film early.
         """
-        header, end, last = self.header, 0.0, -(1 << 62)
+        header, end, readable = self.header, 0.0, True
         shown, step = header.start, max(1, round(1 / header.rate / header.time_base))
-        for packet, frames in _decode(self._container, self._stream):
-            if packet.size:
-                end = max(end, _end(packet))
-            if packet.stream_index != self._stream.index:
-                # demuxers end each stream with an empty packet
+        last = round(header.start / header.time_base) - step
+        try:
+            for packet, frames in _decode(self._container, self._stream):
                 if packet.size:
-                    yield packet
-                continue
-            if frames is None:
-                self.damage.note(float(shown - header.start))
-                continue
-            for frame in frames:
-                # encoders need times that grow, which those of raw and of spliced streams may not
-                last = max(frame.pts if frame.pts is not None else last + step, last + 1)
-                shown = (last + (frame.duration or step)) * header.time_base
-                yield Frame(self._pixels(frame), last, frame.duration)
+                    end = max(end, _end(packet))
+                if frames is None:
+                    self.damage.note(float(shown - header.start))
+                    continue
+                if packet.stream_index != self._stream.index:
+                    # demuxers end each stream with an empty packet
+                    if packet.size:
+                        yield packet
+                    continue
+                for frame in frames:
+                    # encoders need times that grow, and raw streams have none
+                    last = max(frame.pts if frame.pts is not None else last + step, last + 1)
+                    shown = (last + (frame.duration or step)) * header.time_base
+                    yield Frame(self._pixels(frame), last, frame.duration)
+        except _StartsOverError:
+            self.damage.starts_over = float(shown - header.start)
+            return
+        except _UnreadableError:
+            readable = False
         origin = (self._container.start_time or 0) / av.time_base
-        if header.length and end - origin < header.length - BROKEN_OFF:
+        if not readable or (header.length and end - origin < header.length - BROKEN_OFF):
             self.damage.breaks_off, self.damage.length = float(shown - header.start), header.length
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
@@ -215,8 +233,17 @@ class VideoReader:
         return self._orientation.upright(rgb.to_ndarray())
 
 
+class _UnreadableError(Exception):
+    """The file cannot be read any further."""
+
+
+class _StartsOverError(Exception):
+    """The times go back to those of another film."""
+
+
 def _first_frame(path: Path) -> av.VideoFrame:
-    with _open(path) as container:
+    # an unreadable rest matters only if no frame comes before it
+    with _open(path) as container, suppress(_UnreadableError, _StartsOverError):
         for _, frames in _decode(container, _video_stream(container, path)):
             for frame in frames or ():
                 return frame
@@ -225,7 +252,8 @@ def _first_frame(path: Path) -> av.VideoFrame:
 
 def _open(path: Path) -> InputContainer:
     try:
-        return av.open(str(path), "r")
+        # absolute, as FFmpeg takes what stands before a colon for a protocol
+        return av.open(str(path.absolute()), "r")
     except FFmpegError as error:
         raise ValueError(f"{path}: cannot be read as a film ({error.strerror})") from error
 
@@ -244,24 +272,62 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def _decode(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Packet, list[av.VideoFrame] | None]]:
-    """Every packet with the frames that it completes; None for what cannot be decoded, no frames for other streams."""
-    packets = container.demux()
-    while True:
-        try:
-            packet = next(packets, None)
-        except FFmpegError:
-            # the file cannot be read any further, but the decoder still holds frames
-            packet, packets = _end_of(stream), iter(())
-        if packet is None:
-            return
-        try:
-            frames = stream.decode(packet) if packet.stream_index == stream.index else []
-        except EndOfStream:
-            # demuxers may end a stream twice
-            frames = []
-        except FFmpegError:
-            frames = None
-        yield packet, frames
+    """Every packet with the frames that it completes, none for other streams; None for what cannot be decoded or copied.
+
+    Raises:
+        _UnreadableError: after all that can be read.
+        _StartsOverError: after all that comes before.
+    """
+    try:
+        for packet, late in _demux(container):
+            if packet.stream_index == stream.index:
+                yield packet, _decoded(stream, packet)
+            else:
+                # no container takes packets whose times go back
+                yield packet, None if late else []
+    except (_UnreadableError, _StartsOverError):
+        # the decoder still holds frames
+        packet = _end_of(stream)
+        yield packet, _decoded(stream, packet)
+        raise
+
+
+def _demux(container: InputContainer) -> Iterator[tuple[Packet, bool]]:
+    """Every packet, and whether its stream has gone back in decoding time and is not beyond where it was.
+
+    Raises:
+        _UnreadableError: where the file cannot be read any further.
+        _StartsOverError: where the times go back to those of another film.
+    """
+    latest: dict[int, Fraction] = {}
+    late: set[int] = set()
+    try:
+        for packet in container.demux():
+            index = packet.stream_index
+            if packet.dts is not None:
+                time = packet.dts * packet.time_base
+                ahead = time - latest.get(index, time)
+                # subtitles need not be in order
+                if ahead < -STARTS_OVER and packet.stream.type in ("video", "audio"):
+                    raise _StartsOverError
+                if ahead < 0:
+                    late.add(index)
+                elif ahead > 0:
+                    late.discard(index)
+                latest[index] = max(time, latest.get(index, time))
+            yield packet, index in late
+    except FFmpegError as error:
+        raise _UnreadableError from error
+
+
+def _decoded(stream: VideoStream, packet: Packet) -> list[av.VideoFrame] | None:
+    try:
+        return stream.decode(packet)
+    except EndOfStream:
+        # demuxers may end a stream twice
+        return []
+    except FFmpegError:
+        return None
 
 
 def _end_of(stream: VideoStream) -> Packet:

@@ -1,7 +1,7 @@
 """Which reference colours which part of a film: each from its own time on."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class TimedReference:
 
 
 def parse_timed_reference(text: str) -> TimedReference:
-    """What `--reference` takes: `a.jpg` from the beginning, `a.jpg@12.5`, `a.jpg@1:30` or `a.jpg@1:02:03` from that time on.
+    """A reference on the command line: `a.jpg` from the beginning, `a.jpg@12.5`, `a.jpg@1:30` or `a.jpg@1:02:03` from that time on.
 
     A file that has this whole name is that file. Anything else after the last @ is part of the name.
     """
@@ -32,15 +32,15 @@ def parse_timed_reference(text: str) -> TimedReference:
     return TimedReference(Path(name), 3600 * hours + 60 * minutes + seconds)
 
 
-def check_times(starts: Sequence[float], blend: float) -> None:
+def check_times(starts: Collection[float], blend: float) -> None:
     """Refuse references that leave the beginning of the film without one, and a negative blend.
 
     Raises:
         ValueError: with the remedy.
     """
-    check_range("--blend", blend, low=0)
+    check_range("blend", blend, low=0)
     if starts and min(starts) > 0:
-        raise ValueError(f"--reference: the first is for {min(starts):g} s on; give one without a time, for what comes before")
+        raise ValueError(f"the first reference is for {min(starts):g} s on; give one without a time, for what comes before")
 
 
 class ReferenceTimes:

@@ -1,11 +1,9 @@
 """Films from frames, with the packets of another film's other streams copied as they are."""
 
-import errno
 import logging
 import os
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +20,10 @@ from av.video.stream import VideoStream
 
 from stylecolor.errors import check_range
 from stylecolor.video.reading import CONVERSION, Frame, VideoReader
+from stylecolor.whole_file import remove_stale_parts, written_whole
 
-_WORST_CRF = 51
+WORST_CRF = 51
+"""Of the encoders' constant rate factors."""
 # those of MP4's own header, which another container would show as tags
 _FORMAT_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 
@@ -62,23 +62,24 @@ def check_output(path: Path, inputs: Iterable[Path]) -> None:
         inputs: files that it must not replace.
 
     Raises:
-        ValueError: for an unknown extension, a missing directory, a directory in its place, and one of the inputs.
-        OSError: where nothing may be written.
+        ValueError: for an unknown extension, a directory in its place, and one of the inputs.
+        OSError: for a place in something that is no directory or that must not be written to.
     """
     if path.suffix.lower() not in CONTAINERS:
         raise ValueError(f"{path}: cannot be written; films end in {', '.join(CONTAINERS)}")
     if path.is_dir():
         raise ValueError(f"{path}: is a directory; name a file to write")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path}: there is no directory {path.parent}; make it first")
     if path.exists() and any(source.exists() and path.samefile(source) for source in inputs):
         raise ValueError(f"{path}: would replace what is read; name another file to write")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
+    directory = next(parent for parent in path.absolute().parents if parent.exists())
+    if not directory.is_dir():
+        raise NotADirectoryError(f"{path}: cannot be written, as {directory} is no directory")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(f"{path}: cannot be written, as the permissions of {directory} forbid it")
 
 
 class VideoWriter:
-    """A film that is written aside and appears under its name once it is whole.
+    """A film that is written aside and appears under its name once it is whole; its directory is made where there is none.
 
     Frames keep their times and the film its time base, as far as the container has it (Matroska and WebM count milliseconds); pixel
     aspect, tags and chapters too. Frames are written upright. Pixels are 4:2:0, with the brightness of each and one colour for every four,
@@ -96,7 +97,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, film: VideoReader, crf: int) -> None:
-        check_range("--crf", crf, low=0, high=_WORST_CRF)
+        check_range("crf", crf, low=0, high=WORST_CRF)
         self._path = path
         self._film = film
         self._kind = CONTAINERS[path.suffix.lower()]
@@ -105,12 +106,20 @@ class VideoWriter:
             # VP9 has no place for it, and PyAV does not reach that of the container
             raise ValueError(f"{path}: pixels of {aspect.numerator}:{aspect.denominator} cannot be kept in webm; write it as .mkv")
         copied = [stream for stream in film.others if self._takes(stream)]
-        self._aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         # bitexact: Matroska would write a random number
         options = {**self._kind.options, "fflags": "+bitexact"}
         if film.header.time_base.numerator == 1 and self._kind.format in ("mp4", "mov"):
             options["video_track_timescale"] = str(film.header.time_base.denominator)
-        self._container = av.open(str(self._aside), "w", format=self._kind.format, container_options=options)
+        made = [parent for parent in path.absolute().parents if not parent.exists()]
+        self._whole = ExitStack()
+        with self._named():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_stale_parts(path.parent)
+            self._whole.callback(_remove_empty, made)
+            # absolute, as FFmpeg takes what stands before a colon for a protocol
+            aside = self._whole.enter_context(written_whole(path.absolute()))
+            self._container = av.open(str(aside), "w", format=self._kind.format, container_options=options)
+            self._whole.callback(_abandon, self._container)
         self._container.metadata.update({key: value for key, value in film.header.tags.items() if key not in _FORMAT_TAGS})
         self._container.set_chapters(film.header.chapters)
         self._stream = self._add_video(crf)
@@ -120,15 +129,12 @@ class VideoWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                with self._named():
-                    self._container.mux(self._stream.encode(None))
-                    self._container.close()
-                    self._aside.replace(self._path)
-        finally:
-            _abandon(self._container)
-            self._aside.unlink(missing_ok=True)
+        if kind is not None:
+            self._whole.__exit__(kind, error, traceback)
+            return
+        with self._named(), self._whole:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
 
     def write(self, frame: Frame) -> None:
         """The next frame, of the film's upright size."""
@@ -211,3 +217,10 @@ def _abandon(container: OutputContainer) -> None:
         container.close()
     except FFmpegError:
         log.debug("closing an abandoned film", exc_info=True)
+
+
+def _remove_empty(directories: Iterable[Path]) -> None:
+    """Remove the innermost first, as far as nothing is in them."""
+    with suppress(OSError):
+        for directory in directories:
+            directory.rmdir()

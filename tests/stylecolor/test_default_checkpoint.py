@@ -57,3 +57,13 @@ def test_without_a_reference_the_published_colorizer_serves_too() -> None:
         find_default_checkpoint(needs_reference=True)
     path = put("joint/run", 1000)
     assert find_default_checkpoint(needs_reference=False) == path
+
+
+def test_of_a_run_without_a_best_checkpoint_the_last_is_taken() -> None:
+    put("joint/old", 1000)
+    best = Path(put("joint/new", 2000))
+    last = best.rename(best.with_name("last.ckpt"))
+    assert find_default_checkpoint(needs_reference=True) == str(last)
+    best.touch()
+    os.utime(best, (1500, 1500))
+    assert find_default_checkpoint(needs_reference=True) == str(best)

@@ -108,6 +108,8 @@ def test_a_link_to_a_folder_is_not_followed_and_one_to_a_picture_is(folder: Path
     ("targets", "output", "message"),
     [
         (["nowhere.jpg"], None, "nowhere.jpg: no such file or folder"),
+        ([""], None, "^a target is an empty text; name a file, a folder or a pattern$"),
+        (["a.jpg", ""], "out", "a target is an empty text"),
         (["nowhere.jpg", "neither.jpg"], "out", "nowhere.jpg: no such file or folder"),
         (["*.bmp"], "out", r"\*\.bmp: no picture found; pictures are files that end in .*\.jpg"),
         (["scans/.cache/.."], "scans", "--output scans: is the folder of the targets; name another one"),

@@ -47,7 +47,7 @@ def test_what_a_killed_process_leaves_is_removed_and_nothing_else(tmp_path: Path
     )
     subprocess.run([sys.executable, "-c", program, tmp_path / "result.png"], check=False)
     assert len(list(tmp_path.iterdir())) == 1
-    kept = {f".result.{os.getpid()}-0123abcd.part.png", ".hidden.png", "photo.part.png", ".a.12.part"}
+    kept = {f".{os.getpid()}-0123456789abcdef.part.png", ".hidden.png", "photo.part.png", ".a.12.part"}
     for name in kept:
         (tmp_path / name).touch()
     remove_stale_parts(tmp_path)

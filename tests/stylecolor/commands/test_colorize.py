@@ -229,7 +229,7 @@ def test_a_single_bad_picture_is_one_line(work: Path, arguments: list[str]) -> N
         (["grey.png", "-r", "colour.png", "-r", "other.png", "--weights", "1,2,3"], ["2 references need 2 weights"]),
         (["grey.png", "-r", "colour.png", "-r", "other.png", "--weights", "0,0"], ["not all of them 0"]),
         (["grey.png", "-r", "colour.png", "-r", "other.png", "--weights", "1,-1"], ["--weights=-1.0 must be at least 0"]),
-        (["grey.png", "-r", "colour.png", "--sheet", "sheet.gif"], ["--sheet sheet.gif", ".png, .jpg"]),
+        (["grey.png", "-r", "colour.png", "--sheet", "sheet.gif"], ["error: sheet sheet.gif: suffix", ".png, .jpg"]),
         (["grey.png", "-r", "colour.png", "--sheet", "text.png/sheet.png"], ["cannot be written"]),
     ],
 )
@@ -398,9 +398,47 @@ def test_a_stopped_run_leaves_whole_pictures_and_goes_on(work: Path, arguments: 
         assert error.endswith("of 30 pictures are done; --skip-existing goes on with the others\n")
         assert error.count("\n") == 1
         assert len(list((work / "out").iterdir())) == len(written)
+    # what a process that was killed at the worst moment leaves
+    (work / "out" / f".{process.pid}-0123456789abcdef.part.png").write_bytes(b"half a picture")
     stamps = {path: path.stat().st_mtime_ns for path in written}
     result = run(*command[1:], "--skip-existing")
     assert_done(result)
     assert sum(outcome["status"] == "skipped" for outcome in outcomes(result)) == len(written)
-    assert len([path for path in (work / "out").iterdir() if not path.name.startswith(".")]) == 30
+    assert len(list((work / "out").iterdir())) == 30
     assert {path: path.stat().st_mtime_ns for path in written} == stamps
+
+
+def test_odd_files_in_a_folder_fail_alone_and_in_a_line_each(work: Path, arguments: list[str]) -> None:
+    odd = work / "odd"
+    save_photograph(odd / "good.png", 0)
+    (odd / "loop.png").symlink_to("loop.png")
+    os.mkfifo(odd / "pipe.png")
+    tifffile.imwrite(odd / "palette.tif", np.zeros((20, 20), np.uint8), photometric="palette", colormap=np.zeros((3, 256), np.uint16))
+    contents = (odd / "palette.tif").read_bytes()
+    # the tag of the palette (320) becomes another one
+    (odd / "palette.tif").write_bytes(contents.replace(b"\x40\x01\x03\x00", b"\x41\xff\x03\x00"))
+    tifffile.imwrite(odd / "empty.tif", np.zeros((20, 20), np.uint8))
+    contents = (odd / "empty.tif").read_bytes()
+    (odd / "empty.tif").write_bytes(contents.replace(b"\x00\x01\x04\x00\x01\x00\x00\x00\x14", b"\x00\x01\x04\x00\x01\x00\x00\x00\x00"))
+    (odd / "two  lines\n.png").write_text("no picture")
+    result = run("colorize", "odd", "-r", "colour.png", "-o", "out", *arguments)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 6
+    assert all(line.startswith("error: ") for line in lines)
+    assert lines[-1] == "error: 5 of 6 pictures failed"
+    assert [path.name for path in (work / "out").iterdir()] == ["good.png"]
+
+
+def test_more_jobs_than_the_machine_has_use_for_warn(work: Path, arguments: list[str]) -> None:
+    result = run("colorize", "grey.png", "-r", "colour.png", "-o", "out.png", "--jobs", "100000", *arguments)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: --jobs 100000 is more than this machine has use for")
+
+
+def test_colours_beyond_all_measure_keep_l(work: Path, arguments: list[str]) -> None:
+    assert_done(run("colorize", "grey.png", "-r", "colour.png", "-o", "out.png", "--saturation", "1e38", *arguments))
+    before, after = (
+        rgb2lab(read_picture(work / name).pixels.repeat(channels, axis=2))[:, :, 0] for name, channels in (("grey.png", 3), ("out.png", 1))
+    )
+    assert np.abs(before - after).max() < 1

@@ -76,6 +76,26 @@ def test_a_film_that_breaks_off_is_colorized_as_far_as_it_goes(work: Path, argum
     assert result.stderr.endswith("; out.mp4 holds what could be decoded\n")
 
 
+def test_of_a_joined_film_the_first_part_is_kept(work: Path, arguments: list[str]) -> None:
+    whole = make_film(work / "whole.ts", pan(frames=40, step=1), grey=True)
+    (work / "joined.ts").write_bytes(whole.read_bytes() * 2)
+    result = run("video", "joined.ts", "--auto", "-o", "out.mp4", *arguments)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: joined.ts: times start over at 1.60 s, colorize the parts one by one; out.mp4 holds what could be decoded\n"
+    )
+    assert [len(frames(work / "out.mp4")), len(streams(work / "out.mp4"))] == [40, 1]
+
+
+def test_references_change_in_a_bare_stream_and_late_ones_warn(work: Path, arguments: list[str]) -> None:
+    make_film(work / "in.h264", pan(frames=10, step=1), sound=None, grey=True)
+    references = ["-r", "coffee.png", "-r", "rocket.png@0.2", "-r", "rocket.png@5"]
+    result = run("video", "in.h264", *references, "-o", "new/a:b.mp4", *arguments)
+    assert result.exit_code == 0
+    assert result.stdout == "in.h264 -> new/a:b.mp4: 10 frames in 2 scenes\n"
+    assert result.stderr == "warning: in.h264: the reference for 5 s on is never shown, the last frame is at 0.36 s\n"
+
+
 @pytest.mark.parametrize(
     ("command", "parts"),
     [
@@ -86,15 +106,19 @@ def test_a_film_that_breaks_off_is_colorized_as_far_as_it_goes(work: Path, argum
         (["coffee.png@2", "-o", "out.mp4", "--auto"], ["coffee.png@2: no such file"]),
         (["in.mp4", "-o", "out.mp4", "-r", "none.png"], ["none.png: no such file"]),
         (["in.mp4", "-o", "out.mp4", "-r", "text.mp4"], ["text.mp4"]),
-        (["in.mp4", "-o", "out.mp4", "-r", "coffee.png@3"], ["--reference: the first is for 3 s on"]),
+        (["in.mp4", "-o", "out.mp4", "-r", "coffee.png@3"], ["the first reference is for 3 s on"]),
         (["in.mp4", "-o", "out.mp4", "--auto", "--blend", "-1"], ["--blend=-1"]),
+        (["in.mp4", "-o", "out.mp4", "--auto", "--blend", "2"], ["--blend=2 needs references of different times"]),
+        (["in.mp4", "-o", "out.mp4", "-r", "coffee.png", "--blend", "2"], ["--blend=2 needs references of different times"]),
+        (["in.mp4", "-o", "out.mp4", "-r", "coffee.png", "-r", "rocket.png", "--blend", "2"], ["--blend=2 needs references of different"]),
         (["in.mp4", "-o", "out.mp4", "--auto", "--strength", "2"], ["--strength=2"]),
         (["in.mp4", "-o", "out.mp4", "--auto", "--saturation", "-1"], ["--saturation=-1"]),
         (["in.mp4", "-o", "out.mp4", "--auto", "--crf", "99"], ["--crf=99"]),
         (["in.mp4", "-o", "out.avi", "--auto"], ["out.avi: cannot be written; films end in .mp4"]),
         (["in.mp4", "-o", "in.mp4", "--auto"], ["in.mp4: would replace what is read"]),
-        (["in.mp4", "-o", "none/out.mp4", "--auto"], ["none/out.mp4: there is no directory none"]),
-        (["in.mp4", "-o", "out.webm", "--auto"], ["out.webm: webm takes no audio aac"]),
+        (["in.mp4", "-o", "in.mp4/out.mp4", "--auto"], ["in.mp4/out.mp4: cannot be written, as", "in.mp4 is no directory"]),
+        (["in.mp4", "-o", "none/out.webm", "--auto"], ["none/out.webm: webm takes no audio aac"]),
+        (["in.mp4", "-o", "none/out.mp4", "--auto"], ["unread.ckpt"]),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_line_before_the_work(work: Path, command: list[str], parts: list[str]) -> None:

@@ -1,12 +1,16 @@
 import io
+import logging
 import os
 import re
 import resource
 import signal
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,10 +51,26 @@ DEEP, SHALLOW = (".png", ".tif"), (".jpg", ".webp")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_told_unasked() -> Iterator[None]:
+def _nothing_is_told_unasked(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         yield
+    assert not warnings_in(caplog.get_records("call"))
+
+
+def warnings_in(records: list[logging.LogRecord]) -> list[str]:
+    """Those of this project; the libraries that decode log what they also raise."""
+    return [record.getMessage() for record in records if record.name.startswith("stylecolor") and record.levelno >= logging.WARNING]
+
+
+@contextmanager
+def told(caplog: pytest.LogCaptureFixture, pattern: str) -> Iterator[None]:
+    """One warning, and this one."""
+    caplog.clear()
+    yield
+    (warning,) = warnings_in(caplog.records)
+    assert re.search(pattern, warning), warning
+    caplog.clear()
 
 
 @cache
@@ -202,22 +222,22 @@ def test_16_bit_inks_and_planes_are_read(tmp_path: Path) -> None:
     assert difference(read_picture(tmp_path / "a.tif").pixels, light[..., :3] * light[..., 3:] * 65535) <= 0.5
 
 
-def test_other_channels_and_pages_are_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_other_channels_and_pages_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     array = np.dstack((photograph(), photograph()[..., :2]))
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extrasamples=["unspecified"] * 2)
-    with pytest.warns(UserWarning, match=r"a\.tif: has channels beside colour and alpha"):
+    with told(caplog, r"a\.tif: has channels beside colour and alpha"):
         found = read_picture(tmp_path / "a.tif")
     np.testing.assert_array_equal(joined(found), photograph())
     tifffile.imwrite(tmp_path / "b.tif", np.stack((photograph(), 255 - photograph())), photometric="rgb")
-    with pytest.warns(UserWarning, match=r"b\.tif: has 2 pages; the first is taken"):
+    with told(caplog, r"b\.tif: has 2 pages; the first is taken"):
         np.testing.assert_array_equal(read_picture(tmp_path / "b.tif").pixels, photograph())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".gif", ".webp"])
-def test_the_first_frame_of_an_animation_is_taken_with_a_warning(tmp_path: Path, suffix: str) -> None:
+def test_the_first_frame_of_an_animation_is_taken_with_a_warning(tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture) -> None:
     frames = [Image.new("RGB", (20, 16), color) for color in ((250, 10, 20), (10, 240, 20))]
     frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:], lossless=True)
-    with pytest.warns(UserWarning, match="is animated; its first frame is taken"):
+    with told(caplog, "is animated; its first frame is taken"):
         assert (read_picture(tmp_path / f"a{suffix}").pixels == (250, 10, 20)).all()
 
 
@@ -230,20 +250,18 @@ def test_floating_point_becomes_16_bits(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(found, np.rint(values.astype(np.float64) * 65535))
 
 
-def test_floating_point_out_of_range_is_clipped_with_a_warning(tmp_path: Path) -> None:
+def test_floating_point_out_of_range_is_clipped_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.array([[-0.5, 0.5, 1.5]], np.float32))
-    with pytest.warns(UserWarning, match=r"a\.tif: has values outside 0\.\.1, which are clipped"):
+    with told(caplog, r"a\.tif: has values outside 0\.\.1, which are clipped"):
         assert read_picture(tmp_path / "a.tif").pixels.ravel().tolist() == [0, 32768, 65535]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.filterwarnings("ignore")
 def test_pixels_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
     values = np.full((40, 30), 0.5, np.float32)
     values[33, 21] = value
     tifffile.imwrite(tmp_path / "a.tif", values)
-    with warnings.catch_warnings(), pytest.raises(ValueError, match=r"^picture .*a\.tif: has pixels that are NaN or infinite$"):
-        warnings.simplefilter("ignore")
+    with pytest.raises(ValueError, match=r"^picture .*a\.tif: has pixels that are NaN or infinite$"):
         read_picture(tmp_path / "a.tif")
 
 
@@ -389,9 +407,9 @@ def test_greys_with_a_profile_of_colours_heed_its_tones(tmp_path: Path) -> None:
     ("profile", "words"),
     [(ADOBE_RGB[:200], "is damaged"), (GREY_18, "is for GRAY pixels"), (b"nonsense" * 40, "is for nons pixels of another kind")],
 )
-def test_a_profile_that_cannot_be_used_warns(tmp_path: Path, profile: bytes, words: str) -> None:
+def test_a_profile_that_cannot_be_used_warns(tmp_path: Path, profile: bytes, words: str, caplog: pytest.LogCaptureFixture) -> None:
     tifffile.imwrite(tmp_path / "a.tif", photograph(), photometric="rgb", iccprofile=profile)
-    with pytest.warns(UserWarning, match=rf"a\.tif: its colour profile {words}.* is not used"):
+    with told(caplog, rf"a\.tif: its colour profile {words}.* is not used"):
         np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").pixels, photograph())
 
 
@@ -451,19 +469,95 @@ def test_webp_may_be_lossless(tmp_path: Path) -> None:
     np.testing.assert_array_equal(joined(read_picture(tmp_path / "a.webp")), array)
 
 
-def test_what_a_format_cannot_hold_is_told(tmp_path: Path) -> None:
+def test_what_a_format_cannot_hold_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     picture = Picture(photograph(), of_channels(photograph(), 4)[..., 3])
-    with pytest.warns(UserWarning, match=r"a\.jpg: JPEG has no transparency"):
+    with told(caplog, r"a\.jpg: JPEG has no transparency"):
         write_picture(tmp_path / "a.jpg", picture)
-    with pytest.warns(UserWarning, match="lossless=True is for WebP, and is ignored"):
+    with told(caplog, "lossless=True is for WebP, and is ignored"):
         write_picture(tmp_path / "a.jpg", Picture(photograph()), lossless=True)
     long = Metadata(xmp=b"<x>" + b" " * 70000, texts=(("Comment", "kept"),))
-    with pytest.warns(UserWarning, match="xmp is too long for JPEG"):
+    with told(caplog, "xmp is too long for JPEG"):
         write_picture(tmp_path / "a.jpg", Picture(photograph(), metadata=long))
     assert read_picture(tmp_path / "a.jpg").metadata == Metadata(texts=(("Comment", "kept"),))
-    for suffix, side in ((".webp", 16384), (".jpg", 65501)):
-        with pytest.raises(ValueError, match=rf"holds at most {side - 1} px a side, the picture is {side} x 1; use PNG or TIFF"):
-            write_picture(tmp_path / f"b{suffix}", Picture(np.zeros((1, side, 3), np.uint8)))
+
+
+def test_a_picture_too_long_for_a_format_is_refused_by_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for suffix, side, others in ((".webp", 16384, "PNG or JPEG or TIFF"), (".jpg", 65501, "PNG or TIFF"), (".png", 1_000_001, "TIFF")):
+        path = tmp_path / f"b{suffix}"
+        with pytest.raises(ValueError, match=rf"^{path}: \w+ holds at most {side - 1} px a side, the picture is {side} x 1; use {others}$"):
+            write_picture(path, Picture(np.zeros((1, side, 3), np.uint8)))
+    write_picture(tmp_path / "b.tif", Picture(np.zeros((1, 1_000_001, 1), np.uint8)))
+    assert capfd.readouterr().err == "", "libpng prints"
+
+
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    [
+        ("a.png", Picture(np.zeros((0, 4, 3), np.uint8))),
+        ("a.jpg", Picture(np.zeros((4, 0, 3), np.uint8))),
+        ("a.tif", Picture(np.zeros((4, 4, 3), np.uint8), metadata=Metadata(exif=b"Exif\0\0II*\0"))),
+    ],
+    ids=["RuntimeError-png", "RuntimeError-jpg", "struct.error"],
+)
+def test_what_an_encoder_refuses_is_told_in_one_line(tmp_path: Path, name: str, picture: Picture) -> None:
+    with pytest.raises(ValueError, match=rf"^{tmp_path / name}: the picture cannot be written as \w+ \(.+\); use another format$"):
+        write_picture(tmp_path / name, picture)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_resolution_that_a_format_does_not_hold_is_left_out(tmp_path: Path) -> None:
+    highest = 2**32 - 1
+    for unit, factor in (("inch", 1.0), ("centimeter", 2.54)):
+        resolution = ((highest, 1), (highest, 1))
+        # with EXIF, a JPEG of no resolution has 72
+        options = {"software": False, "metadata": None}
+        tifffile.imwrite(tmp_path / "a.tif", photograph(), photometric="rgb", resolution=resolution, resolutionunit=unit, **options)
+        found = read_picture(tmp_path / "a.tif")
+        assert found.metadata.resolution == (factor * highest,) * 2
+        for suffix in WRITTEN_SUFFIXES:
+            write_picture(tmp_path / f"b{suffix}", found)
+            kept = suffix in (".tif", ".tiff") and unit == "inch"
+            assert read_picture(tmp_path / f"b{suffix}").metadata.resolution == ((highest, highest) if kept else None)
+
+
+@pytest.mark.parametrize("pixels", [photograph()[..., 0], deep_photograph()[..., 0]], ids=["8", "16"])
+@pytest.mark.parametrize("written", [".png", ".jpg", ".tif", ".webp"])
+@pytest.mark.parametrize("source", [".png", ".jpg", ".tif", ".webp", ".bmp", ".gif"])
+def test_grey_that_was_read_is_written(tmp_path: Path, source: str, written: str, pixels: np.ndarray) -> None:
+    if source in (".png", ".tif"):
+        Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / f"a{source}")
+    else:
+        Image.fromarray(np.rint(pixels / np.iinfo(pixels.dtype).max * 255).astype(np.uint8)).save(tmp_path / f"a{source}")
+    found = read_picture(tmp_path / f"a{source}")
+    found.save(tmp_path / f"b{written}")
+    again = read_picture(tmp_path / f"b{written}")
+    assert again.size == found.size
+    if written in (".png", ".tif"):
+        np.testing.assert_array_equal(again.pixels, found.pixels)
+    else:
+        scale = np.iinfo(found.pixels.dtype).max / 255
+        assert np.abs(again.pixels - found.pixels / scale).mean() < 3
+
+
+@pytest.mark.parametrize("written", WRITTEN_SUFFIXES)
+def test_pictures_are_written_whatever_the_strides_of_their_axes(tmp_path: Path, written: str) -> None:
+    rows = photograph()[:, 0]
+    for pixels in (
+        photograph()[..., 0][..., None],
+        rows[:, None],
+        rows[None],
+        rows[0][None, None],
+        np.full((), 7, np.uint8)[None, None, None],
+    ):
+        write_picture(tmp_path / f"a{written}", Picture(pixels))
+        assert read_picture(tmp_path / f"a{written}").size == pixels.shape[:2]
+
+
+def test_without_any_handler_warnings_come_out_on_stderr(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[0.5, 1.5]], np.float32))
+    code = "import sys; from stylecolor.pictures.files import read_picture; read_picture(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, "a.tif"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == "picture a.tif: has values outside 0..1, which are clipped\n"
 
 
 def metadata() -> Metadata:
@@ -540,9 +634,9 @@ def test_xmp_says_upright_too(tmp_path: Path) -> None:
         assert found.metadata.xmp == said.replace(b"6", b"1")
 
 
-def test_damaged_exif_is_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_damaged_exif_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Image.fromarray(photograph()).save(tmp_path / "a.png", exif=b"Exif\0\0nonsense and more of it")
-    with pytest.warns(UserWarning, match=r"a\.png: its EXIF is damaged and left out"):
+    with told(caplog, r"a\.png: its EXIF is damaged and left out"):
         assert read_picture(tmp_path / "a.png").metadata.exif is None
 
 
@@ -646,7 +740,7 @@ def test_what_is_no_picture_is_refused_in_one_line(tmp_path: Path, reader: Calla
             reader(tmp_path / name)
 
 
-def test_bytes_changed_at_random_never_end_in_more_than_one_line(tmp_path: Path) -> None:
+def test_bytes_changed_at_random_never_end_in_more_than_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     random = np.random.default_rng(0)
     for suffix in (".jpg", ".png", ".tif", ".webp", ".bmp", ".gif"):
         path = tmp_path / f"a{suffix}"
@@ -665,7 +759,9 @@ def test_bytes_changed_at_random_never_end_in_more_than_one_line(tmp_path: Path)
                 except ValueError as error:
                     messages.append(str(error))
         assert messages
+        messages += warnings_in(caplog.records)
         assert all(re.fullmatch(f"picture {re.escape(str(path))}: .+", message) for message in messages)
+        caplog.clear()
 
 
 def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:

@@ -98,11 +98,12 @@ def test_a_pillow_picture_that_cannot_be_used_is_refused(tmp_path: Path) -> None
         to_picture(truncated)
 
 
-def test_a_profile_of_a_pillow_picture_that_cannot_be_used_warns() -> None:
+def test_a_profile_of_a_pillow_picture_that_cannot_be_used_warns(caplog: pytest.LogCaptureFixture) -> None:
     source = Image.fromarray(photograph())
     source.info["icc_profile"] = b"nonsense" * 40
-    with pytest.warns(UserWarning, match="^target: its colour profile .* is not used$"):
-        np.testing.assert_array_equal(to_picture(source).pixels, photograph())
+    np.testing.assert_array_equal(to_picture(source).pixels, photograph())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert re.fullmatch("target: its colour profile .* is not used", caplog.messages[0])
 
 
 # --- arrays ---
@@ -134,6 +135,17 @@ def test_views_of_arrays_are_taken() -> None:
     picture = to_picture(view)
     assert picture.pixels.flags.c_contiguous
     np.testing.assert_array_equal(picture.pixels, view)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_grey_arrays_and_pillow_pictures_can_be_saved(tmp_path: Path, suffix: str) -> None:
+    grey = photograph()[..., 0]
+    sources = (grey, grey.astype(np.uint16) * 257, (grey / 255).astype(np.float32), Image.fromarray(grey).convert("I"))
+    for source in sources:
+        picture = to_picture(source)
+        picture.save(tmp_path / f"a{suffix}")
+        assert read_picture(tmp_path / f"a{suffix}").size == (48, 56)
+        assert picture.pixels.strides[2] == picture.pixels.itemsize
 
 
 # --- tensors ---

@@ -71,6 +71,11 @@ def test_sheets_are_written_whole(tmp_path: Path, suffix: str) -> None:
 
 def test_a_place_where_no_sheet_can_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for name, message in (("sheet.webp", r"suffix=\.webp is not one of \.png, \.jpg"), ("file/sheet.png", "cannot be written")):
+    for name, message in (
+        ("sheet.webp", rf"^sheet {tmp_path}/sheet\.webp: suffix=\.webp is not one of \.png, \.jpg"),
+        ("file/sheet.png", "cannot be written"),
+    ):
         with pytest.raises((ValueError, OSError), match=message):
             check_sheet(tmp_path / name)
+    with pytest.raises(OSError, match=rf"^sheet {tmp_path}/file/sheet\.png: cannot be written \(.+\)$"):
+        write_sheet(tmp_path / "file" / "sheet.png", ("target", "result"), [SheetRow("name", flat(4, 4, 0), (), flat(4, 4, 0))])

@@ -104,7 +104,7 @@ def test_films_are_steadier_than_their_single_frames(colorizer: ExemplarColorize
 def colorize(
     colorizer: ExemplarColorizer, source: Path, target: Path, references: ReferenceTimes | None, reported: list[int] | None = None
 ) -> VideoSummary:
-    with VideoReader(source) as film, VideoWriter(target, film, 8) as writer:
+    with VideoReader(source) as film, VideoWriter(target, film, 0) as writer:
         return colorize_video(film, writer, colorizer, references, report=(reported if reported is not None else []).append)
 
 
@@ -133,8 +133,17 @@ def test_references_change_at_their_times(tmp_path: Path, colorizer: ExemplarCol
         films[name] = np.array([pixels for _, pixels in frames(tmp_path / f"{name}.mp4")]).astype(int)
         assert summary.scenes == {"first": 1, "both": 2}[name]
     differences = np.abs(films["first"] - films["both"]).mean(axis=(1, 2, 3))
-    # the encoder lets the first changed frame show in the one before
-    assert differences[:5].max() < differences[6:].min() / 10
+    assert differences[:6].max() < differences[6:].min() / 10
+
+
+def test_a_reference_for_after_the_end_warns(
+    tmp_path: Path, colorizer: ExemplarColorizer, style: ReferenceStyle, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_film(tmp_path / "source.mp4", pan(frames=3), grey=True, sound=None)
+    colorize(colorizer, source, tmp_path / "target.mp4", ReferenceTimes([(0.0, style), (2 / RATE, style), (0.1, style)]))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{source}: the reference for 0.1 s on is never shown, the last frame is at 0.08 s"
+    ]
 
 
 def test_a_film_without_a_reference_is_precolorized(tmp_path: Path, colorizer: ExemplarColorizer) -> None:

@@ -103,14 +103,46 @@ def test_a_film_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path, suffix
         assert np.abs(frame.pixels.astype(int) - expected).mean() < 4
 
 
-def test_times_that_do_not_grow_are_made_to(tmp_path: Path) -> None:
-    # a bare stream knows no times
-    path = make_film(tmp_path / "film.h264", pan(), sound=None)
+def test_a_stream_without_times_begins_at_0_and_goes_on_at_its_rate(tmp_path: Path) -> None:
+    found, _, film = read(make_film(tmp_path / "film.h264", pan(), sound=None))
+    assert [film.seconds(frame) for frame in found] == pytest.approx([index / RATE for index in range(10)])
+
+
+@pytest.mark.parametrize("sound", [None, "aac"])
+def test_a_joined_film_is_read_to_where_its_times_start_over(tmp_path: Path, sound: str | None) -> None:
+    whole = make_film(tmp_path / "whole.ts", pan(frames=40, step=1), sound=sound)
+    (tmp_path / "joined.ts").write_bytes(whole.read_bytes() * 2)
+    found, packets, film = read(tmp_path / "joined.ts")
+    expected, others, _ = read(whole)
+    assert [frame.pts for frame in found] == [frame.pts for frame in expected]
+    assert [bytes(packet) for packet in packets] == [bytes(packet) for packet in others]
+    assert str(film.damage) == "times start over at 1.60 s, colorize the parts one by one"
+
+
+def test_sound_that_goes_back_a_little_is_left_out_and_noted(tmp_path: Path) -> None:
+    whole = make_film(tmp_path / "whole.ts", pan(frames=20, step=1))
+    (tmp_path / "joined.ts").write_bytes(whole.read_bytes() * 2)
+    _, packets, film = read(tmp_path / "joined.ts")
+    assert [bytes(packet) for packet in packets] == [bytes(packet) for packet in read(whole)[1]]
+    assert film.damage.packets == len(packets)
+
+
+def test_what_the_demuxer_cannot_read_is_noted_however_near_the_end(tmp_path: Path) -> None:
+    path = make_film(
+        tmp_path / "film.y4m", pan(frames=30, step=1), range(30), codec="wrapped_avframe", sound=None, time_base=Fraction(1, RATE)
+    )
+    contents = path.read_bytes()
+    end = contents.rindex(b"FRAME")
+    path.write_bytes(contents[:end] + b"NONE." + contents[end + 5 :])
     found, _, film = read(path)
-    assert len(found) == 10
-    steps = np.diff([film.seconds(frame) for frame in found])
-    assert (steps > 0).all()
-    assert steps.sum() == pytest.approx(9 / RATE, abs=0.02)
+    assert len(found) == 29
+    assert str(film.damage) == "breaks off at 1.16 s of 1.20 s"
+
+
+def test_names_may_have_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_film(tmp_path / "film.mp4", pan()).rename(tmp_path / "12:30.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(read(Path("12:30.mp4"))[0]) == 10
 
 
 def test_what_is_no_film_is_refused_in_a_line(tmp_path: Path) -> None:

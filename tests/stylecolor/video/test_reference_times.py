@@ -72,7 +72,7 @@ def test_a_reference_may_begin_while_the_one_before_is_taking_over() -> None:
 
 
 def test_a_film_needs_a_reference_for_its_beginning() -> None:
-    with pytest.raises(ValueError, match="--reference: the first is for 2 s on; give one without a time"):
+    with pytest.raises(ValueError, match="the first reference is for 2 s on; give one without a time"):
         ReferenceTimes([(2.0, style(1)), (3.0, style(1))])
-    with pytest.raises(ValueError, match="--blend=-1"):
+    with pytest.raises(ValueError, match=r"^blend=-1"):
         ReferenceTimes([(0.0, style(1))], blend=-1)

@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -167,14 +170,71 @@ def test_what_is_interrupted_leaves_nothing_and_replaces_nothing(tmp_path: Path,
     assert target.read_text() == "what was there"
 
 
-def test_a_full_disk_is_told_by_the_films_name(tmp_path: Path) -> None:
-    source = make_film(tmp_path / "source.mp4", pan())
-    with VideoReader(source) as film, pytest.raises(OSError, match=r"target\.mp4") as refusal:  # noqa: SIM117
-        with VideoWriter(tmp_path / "gone" / "target.mp4", film, 16) as writer:
-            for part in film.parts():
-                if isinstance(part, Frame):
-                    writer.write(part)
-    assert refusal.value.filename == str(tmp_path / "gone" / "target.mp4")
+REWRITE = """
+import os, resource, signal, sys
+from pathlib import Path
+from stylecolor.video.reading import Frame, VideoReader
+from stylecolor.video.writing import VideoWriter
+source, target, action = sys.argv[1:]
+if action == "limit":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+with VideoReader(Path(source)) as film, VideoWriter(Path(target), film, 4) as writer:
+    for part in film.parts():
+        if isinstance(part, Frame):
+            writer.write(part)
+        else:
+            writer.copy(part)
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""Writes a film in a process of its own, with files that may not grow, which stand for a full disk, or killed before the end."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system limits no file sizes")
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_full_disk_is_told_by_the_films_name(tmp_path: Path, suffix: str) -> None:
+    source, target = make_film(tmp_path / "source.mp4", pan(frames=30)), tmp_path / "new" / "films" / f"target{suffix}"
+    done = subprocess.run([sys.executable, "-c", REWRITE, source, target, "limit"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"OSError: [Errno 27] File too large: '{target}'"
+    assert os.listdir(tmp_path) == ["source.mp4"], "the directories made for it are gone again"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no SIGKILL")
+def test_what_a_killed_process_leaves_is_hidden_and_removed_by_the_next(tmp_path: Path) -> None:
+    source, target = make_film(tmp_path / "source.mp4", pan(frames=60)), tmp_path / "target.mp4"
+    done = subprocess.run([sys.executable, "-c", REWRITE, source, target, "kill"], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = set(os.listdir(tmp_path)) - {"source.mp4"}
+    assert left.startswith(".")
+    assert ".part" in left
+    rewrite(source, target)
+    assert sorted(os.listdir(tmp_path)) == ["source.mp4", "target.mp4"]
+
+
+def test_names_may_have_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_film(tmp_path / "source.mp4", pan(frames=3))
+    monkeypatch.chdir(tmp_path)
+    rewrite(Path("source.mp4"), Path("a:b.mp4"))
+    assert sorted(os.listdir(tmp_path)) == ["a:b.mp4", "source.mp4"]
+    assert len(frames(tmp_path / "a:b.mp4")) == 3
+
+
+@pytest.mark.parametrize("sound", [None, "aac"])
+def test_of_a_joined_film_the_first_part_is_kept(tmp_path: Path, sound: str | None) -> None:
+    whole = make_film(tmp_path / "whole.ts", pan(frames=40, step=1), sound=sound)
+    (tmp_path / "joined.ts").write_bytes(whole.read_bytes() * 2)
+    first, both = (rewrite(tmp_path / f"{name}.ts", tmp_path / f"{name}.mp4") for name in ("whole", "joined"))
+    assert [time for time, _ in frames(both)] == [time for time, _ in frames(first)]
+    assert streams(both) == streams(first)
+
+
+def test_missing_directories_are_made(tmp_path: Path) -> None:
+    source = make_film(tmp_path / "source.mp4", pan(frames=3))
+    target = tmp_path / "new" / "films" / "target.mp4"
+    check_output(target, [source])
+    assert not (tmp_path / "new").exists()
+    assert len(frames(rewrite(source, target))) == 3
 
 
 def test_outputs_that_cannot_be_are_refused_before_the_work(tmp_path: Path) -> None:
@@ -185,14 +245,15 @@ def test_outputs_that_cannot_be_are_refused_before_the_work(tmp_path: Path) -> N
         ("target.avi", r"cannot be written; films end in \.mp4, \.m4v, \.mov, \.mkv, \.webm"),
         ("target", "cannot be written; films end in"),
         ("folder.mp4", "is a directory"),
-        ("none/target.mp4", "there is no directory"),
         ("source.mp4", "would replace what is read"),
         ("link.mp4", "would replace what is read"),
     ):
         with pytest.raises(ValueError, match=part):
             check_output(tmp_path / name, [source])
+    with pytest.raises(NotADirectoryError, match=r"none/target\.mp4: cannot be written, as .*source\.mp4 is no directory"):
+        check_output(source / "none" / "target.mp4", [])
     check_output(tmp_path / "target.MP4", [source])
-    with VideoReader(source) as film, pytest.raises(ValueError, match=r"--crf=52 is outside 0\.\.51"):
+    with VideoReader(source) as film, pytest.raises(ValueError, match=r"^crf=52 is outside 0\.\.51"):
         VideoWriter(tmp_path / "target.mp4", film, 52)
 
 
