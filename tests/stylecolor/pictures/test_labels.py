@@ -43,7 +43,9 @@ def test_the_limit_is_that_of_pictures_and_not_pillows(tmp_path: Path, monkeypat
     Image.fromarray(LABELS).save(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert np.array_equal(read_label_map(tmp_path / "x.png", (5, 6)), LABELS)
-    with pytest.raises(ValueError, match=r"^label map .*x\.png: its 6 x 5 px are more than max_pixels=29; raise that to read it$"):
+    with pytest.raises(
+        ValueError, match=r"^label map .*x\.png: its 6 x 5 px are more than max_pixels=29; raise that \(--max-megapixels\) to read it$"
+    ):
         read_label_map(tmp_path / "x.png", (5, 6), max_pixels=29)
     header = (90_000).to_bytes(4, "big") + (9_000).to_bytes(4, "big") + bytes((8, 0, 0, 0, 0))
     whole = (tmp_path / "x.png").read_bytes()
