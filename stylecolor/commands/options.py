@@ -32,9 +32,7 @@ Saturation = Annotated[float, typer.Option(metavar="FACTOR", help="Of the new co
 Size = Annotated[int | None, typer.Option(metavar="PX", help="Shorter side at which the networks see pictures; 256 if left out.")]
 CheckpointOption = Annotated[
     Path | None,
-    typer.Option(
-        "--checkpoint", metavar="PATH", help="A checkpoint, or a folder of save_pretrained; else the newest best.ckpt of a joint run."
-    ),
+    typer.Option("--checkpoint", metavar="PATH", help="A checkpoint, or a folder of save_pretrained; else that of the newest joint run."),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 Precision = Annotated[str, typer.Option(metavar="NAME", help="auto, float32 or bf16.")]

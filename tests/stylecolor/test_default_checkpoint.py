@@ -43,7 +43,7 @@ def test_other_stages_and_other_checkpoints_do_not_count() -> None:
     for name in ("transfer/run", "colorizer/run", "demo/run/transfer", "demo/run/colorizer"):
         put(name, 1000)
     Path("outputs/joint/run/checkpoints").mkdir(parents=True)
-    Path("outputs/joint/run/checkpoints/last.ckpt").touch()
+    Path("outputs/joint/run/checkpoints/other.ckpt").touch()
     with pytest.raises(ValueError, match=r"there is no checkpoint under .*outputs.joint or .*outputs.demo; name one with --checkpoint"):
         find_default_checkpoint(needs_reference=True)
 
