@@ -121,23 +121,15 @@ class Stage(LightningModule):
         checkpoint_contents[checkpoint.KEY] = checkpoint.describe(self.config.name, **self.networks())
 
 
-def check_width(networks: dict[str, dict[str, Any]], name: str, width: float, setting: str) -> None:
-    """Refuse a checkpoint whose network was made for another width.
-
-    Raises:
-        ValueError: naming both widths.
-    """
-    found = networks[name]["width"]
-    if found != width:
-        raise ValueError(f"{setting}: was trained with stage.width={found:g}, this run has stage.width={width:g}; use the same")
-
-
 def check_resumed(resumed: Checkpoint, config: StageConfig) -> None:
     """Refuse to go on from a checkpoint whose networks were made for another width.
 
     Raises:
         ValueError: naming both widths.
     """
-    for name, settings in resumed.networks.items():
-        if "width" in settings:
-            check_width(resumed.networks, name, config.width, f"resume={resumed.path}")
+    for settings in resumed.networks.values():
+        found = settings.get("width", config.width)
+        if found != config.width:
+            raise ValueError(
+                f"resume={resumed.path}: was trained with stage.width={found:g}, this run has stage.width={config.width:g}; use the same"
+            )

@@ -1,12 +1,13 @@
 """The joint stage: decoder and colorizer are tuned together."""
 
+import logging
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from datamodules.batch import Batch
-from lightning_modules.base import Stage, StepOutput, check_resumed, check_width
+from lightning_modules.base import Stage, StepOutput
 from lightning_modules.config import JointConfig
 from stylecolor.checkpoint import Checkpoint, read_checkpoint
 from stylecolor.choices import HINTED_NETWORKS, PRECOLOR_NETWORKS
@@ -18,12 +19,14 @@ from stylecolor.precolor import load_precolorizer, make_precolor
 from stylecolor.transfer import TransferNet
 from stylecolor.weight_layouts import gray_encoder_state
 
+log = logging.getLogger(__name__)
+
 
 class JointStage(Stage):
     """The whole pipeline under the masked Huber loss alone, truth being the target's own ab (the project report, section 6.3).
 
     The encoder and a pre-colorizer of its own stay frozen, BatchNorm keeps the statistics it came with, and the gradient reaches the
-    decoder through the hints.
+    decoder through the hints. Each network is as wide as its checkpoint: a full encoder goes with a narrow colorizer.
     """
 
     loss_names = ("loss", "huber")
@@ -48,10 +51,13 @@ class JointStage(Stage):
         colorizer = load_colorizer(
             config.colorizer_checkpoint,
             "stage.colorizer_checkpoint",
-            width=config.width,
             mirror=config.weights_mirror,
             networks=HINTED_NETWORKS,
         )
+        widths = {"transfer": transfer.settings["width"], "colorizer": describe_colorizer(colorizer)["width"]}
+        if config.width not in {1.0, *widths.values()}:
+            found = ", ".join(f"{name} {width:g}" for name, width in widths.items())
+            log.warning("stage.width=%g is ignored: in stage=joint each network is as wide as its checkpoint (%s)", config.width, found)
         precolorizer = None
         if config.precolor in PRECOLOR_NETWORKS:
             precolorizer = load_precolorizer(config.precolor, config.precolor_weights, config.weights_mirror)
@@ -59,7 +65,6 @@ class JointStage(Stage):
 
     @staticmethod
     def _rebuild(config: JointConfig, resumed: Checkpoint) -> tuple[TransferNet, nn.Module, nn.Module | None]:
-        check_resumed(resumed, config)
         networks = resumed.networks
         precolorizer = restore_colorizer(networks["precolorizer"]) if "precolorizer" in networks else None
         return TransferNet.from_settings(networks["transfer"]), restore_colorizer(networks["colorizer"]), precolorizer
@@ -124,7 +129,6 @@ class JointStage(Stage):
 def _load_transfer(config: JointConfig) -> TransferNet:
     setting = "stage.transfer_checkpoint"
     trained = read_checkpoint(str(config.transfer_checkpoint), setting, ("transfer", "joint"))
-    check_width(trained.networks, "transfer", config.width, f"{setting}={config.transfer_checkpoint}")
     gray = config.precolor == "gray_encoder"
     overrides = {name: value for name in ("matching", "sites", "alpha") if (value := getattr(config, name)) is not None}
     transfer = TransferNet.from_settings(trained.networks["transfer"], **overrides, gray_encoder=gray)

@@ -98,7 +98,7 @@ def _recognise(state: dict[str, Tensor], assumed: str) -> StoredColorizer:
 
 
 def load_colorizer(
-    source: str, setting: str, *, width: float | None = None, mirror: str | None = None, networks: Collection[str] = COLORIZER_NETWORKS
+    source: str, setting: str, *, mirror: str | None = None, networks: Collection[str] = COLORIZER_NETWORKS
 ) -> Colorizer:
     """Build the network that a published name, a file in a published layout or one of our checkpoints holds, and load it.
 
@@ -107,18 +107,16 @@ def load_colorizer(
     Args:
         source: `siggraph17`, `eccv16` or a path.
         setting: its name, for the error.
-        width: that the network must have; None takes what the file has.
         mirror: of the published weights, see `stylecolor.weights.read_weights`.
         networks: the names of those that are welcome.
 
     Raises:
-        ValueError: for a missing or damaged file, another network or width, naming the missing and the unexpected keys or the shape.
+        ValueError: for a missing or damaged file, another network, naming the missing and the unexpected keys or the shape.
     """
     stored = read_colorizer(source, setting, mirror, assumed=next(iter(networks)))
     if stored.network not in networks:
         raise ValueError(f"{setting}={source}: holds the network {stored.network}, expected {' or '.join(networks)}")
-    settings = {**stored.settings, "width": stored.settings["width"] if width is None else width}
-    settings.pop("distribution", None)
+    settings = {name: value for name, value in stored.settings.items() if name != "distribution"}
     network = make_colorizer(stored.network, settings)
     state = {name: tensor for name, tensor in stored.state.items() if not name.startswith("model_class.")}
     check_state(state, network.state_dict(), f"{setting}={source}", settings["width"])

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from datamodules import DATA_MODULES, DataConfig
 from lightning_modules import STAGES
-from lightning_modules.config import ExemplarConfig, StageConfig
+from lightning_modules.config import ExemplarConfig, JointConfig, StageConfig
 from stylecolor.errors import did_you_mean
 from training.config import LOGGERS, ExperimentConfig, TrainerConfig
 from training.run_directory import CONFIG_FILE, find_run
@@ -86,7 +86,8 @@ def _check_weights(stage: StageConfig) -> None:
     for name, published in WEIGHTS_SETTINGS.items():
         source = values.get(name)
         if source in published:
-            if stage.width != 1:
+            # the joint stage's networks are as wide as their weights
+            if stage.width != 1 and not isinstance(stage, JointConfig):
                 raise ValueError(
                     f"stage.{name}={source}: published weights exist for stage.width=1.0, got {stage.width:g}; use random ones or a file"
                 )

@@ -138,12 +138,23 @@ def test_a_transfer_checkpoint_is_no_start_for_the_colorizer(outputs: Path) -> N
     assert "holds no colorizer" in refusal(outputs.parent, *tiny("colorizer"), f"stage.weights={path}")
 
 
-@pytest.mark.parametrize("stage", ["joint", "colorizer"])
-def test_checkpoints_of_another_width_are_refused(stage: str, outputs: Path) -> None:
-    arguments = [f"stage.weights={outputs}/colorizer/first/checkpoints/best.ckpt"] if stage == "colorizer" else []
-    message = refusal(outputs.parent, *tiny(stage, "stage.width=0.25"), *arguments)
+def test_a_colorizer_does_not_start_from_a_checkpoint_of_another_width(outputs: Path) -> None:
+    arguments = [f"stage.weights={outputs}/colorizer/first/checkpoints/best.ckpt"]
+    message = refusal(outputs.parent, *tiny("colorizer", "stage.width=0.25"), *arguments)
     assert "stage.width=0.25" in message
     assert "use the" in message
+
+
+def test_the_joint_networks_are_as_wide_as_their_checkpoints(outputs: Path) -> None:
+    run_main(outputs.parent, *tiny("colorizer", "stage.width=0.25"), "hydra.run.dir=wider")
+    run_main(
+        outputs.parent, *tiny("joint", "stage.width=0.5"), "stage.colorizer_checkpoint=wider/checkpoints/best.ckpt", "hydra.run.dir=run"
+    )
+    networks = last_checkpoint(outputs.parent / "run")["stylecolor"]["networks"]
+    assert (networks["transfer"]["width"], networks["colorizer"]["width"]) == (0.125, 0.25)
+    assert "stage.width=0.5 is ignored" in (outputs.parent / "run" / "train.log").read_text()
+    run_main(outputs.parent, "resume=run", "trainer.max_steps=3")
+    assert last_checkpoint(outputs.parent / "run")["global_step"] == 3
 
 
 def test_the_transfer_checkpoints_sites_and_strength_can_be_changed(outputs: Path) -> None:
