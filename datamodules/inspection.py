@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
@@ -16,6 +15,7 @@ from datamodules.config import DataConfig
 from datamodules.labels import VOID
 from datamodules.survey import Pair, SplitSurvey
 from stylecolor.errors import name_few
+from stylecolor.reports.templating import make_environment
 
 TOP_CATEGORIES = 40
 """The others are summed up."""
@@ -100,17 +100,10 @@ def write_page(path: Path, config: DataConfig, seed: int, splits: Sequence[Split
 
 def make_page(config: DataConfig, seed: int, splits: Sequence[SplitSurvey]) -> str:
     """The page as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = make_environment(Path(__file__).parent)
     environment.filters |= {
         "jpeg": _jpeg,
         "few": lambda names: name_few(names, limit=8),
-        "count": lambda number: f"{number:,}".replace(",", " "),
     }
     labels = LabelColors(pair for split in splits for pair in split.pairs)
     rows, rest = category_rows(splits)

@@ -12,6 +12,7 @@ from stylecolor.commands.colorize import colorize
 from stylecolor.commands.export import export
 from stylecolor.commands.hints import hints
 from stylecolor.commands.info import info
+from stylecolor.commands.report import report
 from stylecolor.commands.stylize import stylize
 from stylecolor.commands.video import video
 from stylecolor.commands.weights import weights
@@ -30,6 +31,7 @@ app.command("video")(video)
 app.command("hints")(hints)
 app.command("export")(export)
 app.command("info")(info)
+app.command("report")(report)
 app.add_typer(weights, name="weights")
 
 
