@@ -7,28 +7,10 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from training.composition import COMPOSITION_ERRORS, CONFIG_DIRECTORY, check_inputs, expand_resume, explain, register, to_experiment
-from training.outcomes import RESULT_VARIABLE, Interrupted, SweepFailed
+from training.composition import COMPOSITION_ERRORS, check_inputs, compose, expand_resume, expand_sweep_resume, explain, to_experiment
+from training.outcomes import RESULT_VARIABLE, Interrupted, Pruned, SweepFailed
 from training.ranks import global_rank
 from training.run_directory import find_newest_checkpoints, find_run
-
-
-def compose() -> tuple[DictConfig, Path] | None:
-    """What the command line composes and the run directory; None where Hydra did something else (a sweep, --help, --cfg)."""
-    composed: list[tuple[DictConfig, Path]] = []
-
-    def remember(config: DictConfig) -> None:
-        composed.append((config, Path(os.path.relpath(HydraConfig.get().runtime.output_dir))))
-
-    GlobalHydra.instance().clear()
-    register()
-    hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="config")(remember)()
-    return composed[0] if composed else None
 
 
 def train() -> float | None:
@@ -36,7 +18,7 @@ def train() -> float | None:
 
     Hydra only composes; the job runs outside it, so that its errors are told in the job's own words.
     """
-    sys.argv[1:] = expand_resume(sys.argv[1:])
+    sys.argv[1:] = expand_resume(expand_sweep_resume(sys.argv[1:]))
     composed = compose()
     if composed is None:
         return None
@@ -71,6 +53,8 @@ def main() -> float | None:
         refuse(explain(error))
     except (ValueError, OSError, SweepFailed) as error:
         refuse(str(error))
+    except Pruned as pruned:
+        report_to_sweep(value=pruned.value, pruned=True)
     except Interrupted as error:
         # Lightning's first process is killed in its clean-up when another one ends with a status of its own
         sys.exit(error.exit_status if global_rank() == 0 else 0)
@@ -89,7 +73,7 @@ def refuse(message: str) -> NoReturn:
     sys.exit(f"error: {message}")
 
 
-def report_to_sweep(**outcome: float | str | None) -> None:
+def report_to_sweep(**outcome: float | str | bool | None) -> None:
     """Give the monitored value or the error to the sweep that started this job."""
     if file := os.environ.get(RESULT_VARIABLE):
         Path(file).write_text(json.dumps(outcome))

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,15 @@ class PictureDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Prepare every split, in one process of each machine."""
-        self._make_datasets(self.splits())
+        self.prepare_splits(self.splits())
+
+    def prepare_splits(self, splits: Sequence[str]) -> None:
+        """Prepare some of the splits, and build their data sets.
+
+        Raises:
+            ValueError: see `setup`.
+        """
+        self._make_datasets(splits)
 
     def setup(self, stage: str) -> None:
         """Build the data sets of `fit`, `validate` or `test`.
@@ -176,6 +184,24 @@ class PictureDataModule(LightningDataModule):
         train = self.datasets["train"]
         parts = train.parts if isinstance(train, ConcatenatedDataset) else [train]
         return count_ab(parts, np.sort(self._order().of(0)), cache_directory(self.config.cache_dir))
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures in a step of one process, for Lightning's search of the largest; never more than the training split has."""
+        return self.config.batch_size
+
+    @batch_size.setter
+    def batch_size(self, size: int) -> None:
+        self.config.batch_size = max(1, min(size, len(self._order())))
+
+    def training_batch(self, number: int) -> Batch:
+        """A batch of training once more, on the CPU: the `number`-th of this process, counted from 0 over all epochs."""
+        assert self.trainer is not None
+        rank, processes = self._rank_and_processes()
+        limit = self.trainer.num_training_batches
+        batches = TrainBatches(self._order(), self.config.batch_size, rank, processes, lambda: (number, limit))
+        samples = [self.datasets["train"][draw] for draw in next(iter(batches))]
+        return self.on_after_batch_transfer(collate(samples, random_crops=True), 0)
 
     def check_processes(self, processes: int) -> None:
         """Refuse, before they are started, more processes than the splits can feed.

@@ -1,5 +1,7 @@
 """Several data sets at once."""
 
+from collections.abc import Sequence
+
 from datamodules.base import PictureDataModule
 from datamodules.config import MixConfig
 from datamodules.dataset import ConcatenatedDataset, PictureDataset
@@ -24,11 +26,11 @@ class MixDataModule(PictureDataModule):
         """A test split where any source has one."""
         return ("train", "val", "test") if any(part.has_split("test") for part in self.parts) else ("train", "val")
 
-    def prepare_data(self) -> None:
+    def prepare_splits(self, splits: Sequence[str]) -> None:
         """Prepare every source, then put them together."""
         for part in self.parts:
-            part.prepare_data()
-        super().prepare_data()
+            part.prepare_splits([split for split in splits if part.has_split(split)])
+        super().prepare_splits(splits)
 
     def make_dataset(self, split: str) -> ConcatenatedDataset:
         """See `PictureDataModule`."""

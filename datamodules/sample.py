@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -47,11 +48,11 @@ class SampleDataModule(CocoDataModule):
         """Where the crops are."""
         return Path(self.config.root) if self.config.root else cache_directory(self.config.cache_dir) / f"sample-{VERSION}"
 
-    def prepare_data(self) -> None:
+    def prepare_splits(self, splits: Sequence[str]) -> None:
         """Make the data set if it is not there, then index it."""
         with explain_cache_errors(cache_directory(self.config.cache_dir)):
             make_sample(self.root)
-        super().prepare_data()
+        super().prepare_splits(splits)
 
 
 def make_sample(root: Path) -> None:

@@ -33,11 +33,11 @@ class StepOutput(NamedTuple):
 class Stage(LightningModule):
     """Base of the stages. A subclass defines its networks, `networks`, `loss_names` and `step`.
 
-    `monitor` and `monitor_mode` say which value makes a checkpoint the best one. `further_psnr_names` are those of `further_ab`.
+    `monitor` and `monitor_mode` are its config's. `further_psnr_names` are those of `further_ab`.
     """
 
-    monitor = "val/psnr"
-    monitor_mode = "max"
+    monitor = StageConfig.monitor
+    monitor_mode = StageConfig.monitor_mode
     loss_names: tuple[str, ...] = ("loss",)
     further_psnr_names: tuple[str, ...] = ()
 
@@ -49,6 +49,7 @@ class Stage(LightningModule):
         losses = {name: MeanMetric() for name in self.loss_names}
         psnr = {name: PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3)) for name in ("psnr", *self.further_psnr_names)}
         metrics = MetricCollection({**losses, **psnr}, compute_groups=False)
+        self.last_losses: dict[str, Tensor] = {}
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
 
@@ -81,9 +82,10 @@ class Stage(LightningModule):
             self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Log every loss by name under train/."""
+        """Log every loss by name under train/, and keep them in `last_losses`."""
         losses = self.step(batch).losses
-        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=True, batch_size=len(batch))
+        self.last_losses = {name: value.detach() for name, value in losses.items()}
+        self.log_dict({f"train/{name}": value for name, value in self.last_losses.items()}, prog_bar=True, batch_size=len(batch))
         return losses["loss"]
 
     def _evaluate(self, metrics: MetricCollection, batch: Batch) -> StepOutput:

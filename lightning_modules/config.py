@@ -6,7 +6,7 @@ its seconds.
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from stylecolor.choices import (
     COLORIZER_NETWORKS,
@@ -79,6 +79,10 @@ class OptimizerConfig:
 class StageConfig:
     """What every stage has."""
 
+    monitor: ClassVar[str] = "val/psnr"
+    """The value that makes a checkpoint the best one, and by which a sweep judges its jobs."""
+    monitor_mode: ClassVar[str] = "max"
+    """Whether it is to be as high (`max`) or as low (`min`) as possible."""
     name: str = "transfer"
     """The stage, as in `stage=`."""
     width: float = 1.0
@@ -191,6 +195,8 @@ def _ignored_by_matching(config: Any) -> dict[str, str]:
 class TransferConfig(ExemplarConfig):
     """`stage=transfer`: the decoder learns to reconstruct the content in the style's colours."""
 
+    monitor: ClassVar[str] = "val/loss"
+    monitor_mode: ClassVar[str] = "min"
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     matching: str = "adain"
     """How features take the reference's statistics: `adain`, `wct` or `none`."""

@@ -24,8 +24,8 @@ class TransferStage(Stage):
     With another `stage.precolor` than `truth` the encoder sees the target as it will see it in the whole pipeline.
     """
 
-    monitor = "val/loss"
-    monitor_mode = "min"
+    monitor = TransferConfig.monitor
+    monitor_mode = TransferConfig.monitor_mode
     loss_names = ("loss", "reconstruction", "content", "style")
     config: TransferConfig
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,62 @@ class BestCheckpoint(ModelCheckpoint):
         best = Path(str(self.dirpath)) / BEST
         if best.is_file():
             state_dict = torch.load(best, map_location="cpu", weights_only=True)["callbacks"][self.state_key]
+            score = state_dict["best_model_score"]
+            # of the run directory's own name, which may have changed
+            paths = {"dirpath": self.dirpath, "best_model_path": str(best), "kth_best_model_path": str(best)}
+            state_dict = {**state_dict, **paths, "best_k_models": {str(best): score}}
         super().load_state_dict(state_dict)
+
+
+class FurtherCheckpoints(ModelCheckpoint):
+    """Keeps the best validations beside best.ckpt, as step_<step>_<monitored value>.ckpt, of all that the run has made."""
+
+    def __init__(self, directory: Path, monitor: str, mode: str, number: int) -> None:
+        super().__init__(
+            directory / CHECKPOINTS,
+            f"step_{{step:08d}}_{monitor.rpartition('/')[2]}_{{{monitor}:.4f}}",
+            monitor=monitor,
+            mode=mode,
+            save_top_k=number,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,
+        )
+        self.surplus: list[str] = []
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Believe the files: the newest one says which there were besides, see `BestCheckpoint`."""
+        directory = Path(str(self.dirpath))
+        newest = max((path for path in directory.glob("step_*.ckpt") if _STEP.match(path.name)), key=_step_of, default=None)
+        if newest is None:
+            return
+        kept = torch.load(newest, map_location="cpu", weights_only=True)["callbacks"][self.state_key]["best_k_models"]
+        # of the run directory's own name, which may have changed
+        values = {str(directory / Path(path).name): value for path, value in kept.items() if (directory / Path(path).name).is_file()}
+        from_best = sorted(values, key=lambda path: float(values[path]), reverse=self.mode == "max")
+        self.surplus = from_best[self.save_top_k :]
+        self.best_k_models = {path: values[path] for path in from_best[: self.save_top_k]}
+        self.best_model_path = from_best[0]
+        self.best_model_score = values[from_best[0]]
+        if len(self.best_k_models) == self.save_top_k:
+            self.kth_best_model_path = from_best[self.save_top_k - 1]
+            self.kth_value = values[self.kth_best_model_path]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove what a run that goes on is to keep no longer; every process has read the files by now."""
+        super().on_train_start(trainer, pl_module)
+        if trainer.is_global_zero:
+            for path in self.surplus:
+                Path(path).unlink()
+
+
+_STEP = re.compile(r"step_(\d+)_")
+
+
+def _step_of(path: Path) -> int:
+    found = _STEP.match(path.name)
+    assert found is not None
+    return int(found[1])
 
 
 class LastCheckpoint(Callback):
@@ -73,11 +130,17 @@ class LastCheckpoint(Callback):
     Lightning's own `max_steps` is not used: a run resumed with it counts a complete epoch twice. Where `trainer.max_steps` or
     `trainer.max_time` ends training in mid-epoch, the state is that of mid-epoch, from which a run that is given more steps goes on; and
     that step is validated, so that a short run too leaves a best.ckpt.
+
+    Args:
+        directory: the run directory.
+        max_steps: optimiser steps.
+        check: called in every process before anything is written; raises where the weights are not worth keeping.
     """
 
-    def __init__(self, directory: Path, max_steps: int = -1) -> None:
+    def __init__(self, directory: Path, max_steps: int = -1, check: Callable[[Trainer], None] | None = None) -> None:
         self.path = directory / CHECKPOINTS / LAST
         self.max_steps = max_steps
+        self.check = check
         self.batches_per_epoch: int | float | None = None
         self.saved_step = -1
 
@@ -107,6 +170,8 @@ class LastCheckpoint(Callback):
 
     def save(self, trainer: Trainer) -> None:
         """Write last.ckpt; every process has to call it."""
+        if self.check is not None:
+            self.check(trainer)
         if not trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             trainer.save_checkpoint(self.path)
             self.saved_step = trainer.global_step

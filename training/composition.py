@@ -3,19 +3,22 @@
 Besides the entry points this is the only module that knows Hydra and OmegaConf.
 """
 
+import json
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import hydra
 import yaml
-from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -26,16 +29,27 @@ from lightning_modules.config import ExemplarConfig, JointConfig, StageConfig
 from stylecolor.errors import did_you_mean
 from training.config import LOGGERS, ExperimentConfig, TrainerConfig
 from training.run_directory import CONFIG_FILE, find_run
+from training.sweep_config import SWEEPS, CommandConfig
+from training.sweep_table import SWEEP_FILE
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 CONFIG_DIRECTORY = Path(__file__).resolve().parent.parent / "conf"
+FIGURE_RECIPES = "figure_"
+"""Begins the names of the experiments that evaluate.py draws; the others are trained."""
 GROUPS: dict[str, dict[str, type]] = {
     "stage": {name: config for name, (config, _) in STAGES.items()},
     "data": {name: config for name, (config, _) in DATA_MODULES.items()},
     "logger": dict(LOGGERS),
     "trainer": {"default": TrainerConfig},
+    "sweep": dict(SWEEPS),
 }
 
+LAUNCHER_PACKAGES = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+}
+"""Hydra's launchers that docs/sweeps.md explains, and what they come with."""
 WEIGHTS_SETTINGS = {
     "encoder.weights": ("imagenet",),
     "encoder.gray_weights": ("imagenet",),
@@ -49,16 +63,82 @@ WEIGHTS_SETTINGS = {
 """The stages' settings that name weights, each with the published ones that it takes."""
 
 
-def register() -> None:
+@dataclass(frozen=True)
+class EntryPoint:
+    """A program with settings of its own: what it composes, and how a run of it goes on."""
+
+    script: str
+    """The program's file."""
+    config_name: str
+    """Its file in conf/, without .yaml."""
+    schema: str
+    """What that file calls `config` in its defaults list: /schema/<schema>."""
+    config: type
+    """The dataclass of all settings."""
+    groups: Mapping[str, Mapping[str, type]]
+    """Their groups, and the dataclass of each choice."""
+    saved_groups: tuple[str, ...]
+    """Of them, those whose choice a run's config.yaml has; all but the logger's are kept when the run goes on."""
+    find_run: Callable[[str], Path]
+    """The run directory that `resume=` names."""
+    can_change: Callable[[str], bool]
+    """Whether a run that goes on may have another value of a setting."""
+    draws_figures: bool = False
+    """Whether its experiments are those of `FIGURE_RECIPES`."""
+
+
+TRAINING = EntryPoint(
+    script="train.py",
+    config_name="config",
+    schema="experiment",
+    config=CommandConfig,
+    groups=GROUPS,
+    saved_groups=("stage", "data", "logger"),
+    find_run=lambda resume: find_run(resume)[0],
+    can_change=lambda name: not name.startswith("stage."),
+)
+
+
+def compose(entry: EntryPoint = TRAINING) -> tuple[DictConfig, Path] | None:
+    """What the command line composes and the run directory; None where Hydra did something else (a sweep, --help, --cfg).
+
+    Raises:
+        ValueError: for an experiment of another entry point.
+    """
+    _check_recipes(sys.argv[1:], entry)
+    composed: list[tuple[DictConfig, Path]] = []
+
+    def remember(config: DictConfig) -> None:
+        if "experiment_name" in config and (recipe := HydraConfig.get().runtime.choices.get("experiment")):
+            config.experiment_name = recipe
+        composed.append((config, Path(os.path.relpath(HydraConfig.get().runtime.output_dir))))
+
+    GlobalHydra.instance().clear()
+    register(entry)
+    hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name=entry.config_name)(remember)()
+    return composed[0] if composed else None
+
+
+def _check_recipes(arguments: Sequence[str], entry: EntryPoint) -> None:
+    chosen = [value for name, value in map(_split, arguments) if name == "experiment"]
+    for recipe in [name for value in chosen for name in value.strip("[]").split(",")]:
+        is_figure = recipe.startswith(FIGURE_RECIPES)
+        if is_figure and not entry.draws_figures:
+            raise ValueError(f"experiment={recipe}: is drawn by `python evaluate.py experiment={recipe} checkpoint=CKPT`")
+        if entry.draws_figures and not is_figure and (CONFIG_DIRECTORY / "experiment" / f"{recipe}.yaml").is_file():
+            raise ValueError(f"experiment={recipe}: is trained, by `python train.py experiment={recipe}`")
+
+
+def register(entry: EntryPoint = TRAINING) -> None:
     """Tell Hydra the dataclasses behind conf/*/*.yaml and the resolvers used there."""
     store = ConfigStore.instance()
-    store.store(group="schema", name="experiment", node=ExperimentConfig, package="_global_")
-    for group, choices in GROUPS.items():
+    store.store(group="schema", name=entry.schema, node=entry.config, package="_global_")
+    for group, choices in entry.groups.items():
         for name, config in choices.items():
             store.store(group=f"schema/{group}", name=name, node=config)
     run_name.cache_clear()
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-    OmegaConf.register_new_resolver("run_directory", _run_directory, replace=True)
+    OmegaConf.register_new_resolver("run_directory", partial(_run_directory, entry), replace=True)
     # for defaults lists, where recipes cannot override a group
     OmegaConf.register_new_resolver("by_choice", lambda choice, values, otherwise: values.get(choice, otherwise), replace=True)
 
@@ -110,8 +190,8 @@ def compose_data(arguments: Sequence[str]) -> tuple[DataConfig, int]:
             raise ValueError(f"{argument}: only data=, data.*= and seed= are settings here{did_you_mean(name, valid)}")
     register()
     try:
-        with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
-            experiment = to_experiment(compose("config", list(arguments)))
+        with hydra.initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
+            experiment = to_experiment(hydra.compose("config", list(arguments)))
     except COMPOSITION_ERRORS as error:
         raise ValueError(explain(error)) from error
     experiment.data.check_root()
@@ -132,17 +212,18 @@ def run_name() -> str:
     return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def _run_directory(stage: str, resume: str | None) -> str:
+def _run_directory(entry: EntryPoint, kind: str, resume: str | None) -> str:
+    """`kind` is the stage, or whatever the runs are filed under."""
     if resume is not None:
-        return str(find_run(resume)[0])
-    directory = Path("outputs") / stage / run_name()
+        return str(entry.find_run(resume))
+    directory = Path("outputs") / kind / run_name()
     if run_name()[0].isdigit():
         later = (directory.with_name(f"{directory.name}-{number}") for number in range(2, 1000))
         directory = next(path for path in (directory, *later) if not path.exists())
     return str(directory)
 
 
-def expand_resume(arguments: list[str]) -> list[str]:
+def expand_resume(arguments: list[str], entry: EntryPoint = TRAINING) -> list[str]:
     """Put the settings of the run that `resume=` names before the arguments, which may change them.
 
     Raises:
@@ -154,24 +235,27 @@ def expand_resume(arguments: list[str]) -> list[str]:
         resume = resume[1:-1]
     if resume in ("", "null"):
         return arguments
-    directory, _ = find_run(resume)
+    directory = entry.find_run(resume)
     try:
         saved = yaml.safe_load((directory / CONFIG_FILE).read_text())
-        choices = {group: saved[group]["name"] for group in ("stage", "data", "logger")}
+        choices = {group: saved[group]["name"] for group in entry.saved_groups}
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"resume={resume}: {directory / CONFIG_FILE} is damaged") from error
-    for group in ("stage", "data"):
-        if given.get(group, choices[group]) != choices[group]:
+    for group in entry.saved_groups:
+        if group != "logger" and given.get(group, choices[group]) != choices[group]:
             raise ValueError(
                 f"resume={resume}: is a run of {group}={choices[group]}, cannot go on with {group}={given[group]}; leave it out"
             )
-    groups = {group: GROUPS[group].get(saved[group]["name"]) for group in ("stage", "data", "logger")} | {"trainer": TrainerConfig}
-    settings_of = {name for group, config in groups.items() if config is not None for name in _setting_names(config(), f"{group}.")}
+    configs = {group: entry.groups[group].get(choices[group]) for group in entry.saved_groups}
+    settings_of = {name for group, config in configs.items() if config is not None for name in _setting_names(config(), f"{group}.")}
+    settings_of.update(_setting_names(entry.config(), ""))
     unchanged = dict(_leaves(saved, settings_of))
     for name, value in given.items():
         # the processes that Lightning starts are given the expanded settings again
-        if name == "experiment" or (name.startswith("stage.") and not _is_same(value, unchanged.get(name))):
+        if name == "experiment" or not (entry.can_change(name) or _is_same(value, unchanged.get(name))):
             raise ValueError(f"resume={resume}: {name} cannot change in a run that goes on; leave it out, or start a new run")
+    if given.get("trainer.ema_decay") == "null" and unchanged.get("trainer.ema_decay") is not None:
+        raise ValueError(f"resume={resume}: trainer.ema_decay cannot be taken from a run that averages its weights; leave it out")
     if given.get("logger", choices["logger"]) != choices["logger"]:
         del saved["logger"]
     choices = {group: choice for group, choice in choices.items() if group not in given}
@@ -180,12 +264,40 @@ def expand_resume(arguments: list[str]) -> list[str]:
     }
     changes = [argument for argument in arguments if _split(argument)[0] != "resume"]
     settings = [f"{group}={choice}" for group, choice in choices.items()]
-    settings += [f"{key}={_quote(value)}" for key, value in {**leaves, "resume": resume}.items()]
+    settings += [f"{key}={quote(value)}" for key, value in {**leaves, "resume": resume}.items()]
     return settings + changes
 
 
+def expand_sweep_resume(arguments: list[str]) -> list[str]:
+    """Put the command line of the sweep that `sweep.resume=` names before the arguments, which may change its `sweep.` settings.
+
+    Raises:
+        ValueError: when there is no such sweep, it has no study to go on with, or something is to change that cannot.
+    """
+    given = dict(map(_split, arguments))
+    resume = given.get("sweep.resume", "null").strip("'\"")
+    if resume in ("", "null"):
+        return arguments
+    file = Path(resume) / SWEEP_FILE
+    try:
+        described = json.loads(file.read_text())
+        saved, sweeper = list(described["overrides"]), described["sweeper"]
+    except OSError as error:
+        raise ValueError(f"sweep.resume={resume}: is no sweep's directory, it has no {SWEEP_FILE}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"sweep.resume={resume}: {file} is damaged") from error
+    if sweeper == "grid":
+        raise ValueError(f"sweep.resume={resume}: was sweep=grid, which cannot go on; run the jobs that are missing by themselves")
+    changes = [argument for argument in arguments if argument not in ("-m", "--multirun") and _split(argument)[0] != "sweep.resume"]
+    for name in (_split(argument)[0] for argument in changes):
+        if not name.startswith(("sweep.", "hydra.launcher", "hydra/launcher")):
+            raise ValueError(f"sweep.resume={resume}: {name} cannot change in a sweep that goes on; leave it out, or start a new sweep")
+    kept = [override for override in saved if _split(override)[0] not in {*given, "hydra.sweep.dir"}]
+    return ["-m", *kept, *changes, f"hydra.sweep.dir={quote(resume)}"]
+
+
 def _is_same(given: str, saved: Any) -> bool:
-    if given == _quote(saved) or given == str(saved):
+    if given == quote(saved) or given == str(saved):
         return True
     try:
         return float(given) == saved
@@ -207,56 +319,66 @@ def _leaves(values: dict[str, Any], settings: Collection[str], prefix: str = "")
             yield f"{prefix}{key}", value
 
 
-def _quote(value: Any) -> str:
+def quote(value: Any) -> str:
     """A value in Hydra's override grammar."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return f"[{','.join(map(_quote, value))}]"
+        return f"[{','.join(map(quote, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}: {_quote(item)}' for key, item in value.items())}}}"
+        return f"{{{','.join(f'{key}: {quote(item)}' for key, item in value.items())}}}"
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return str(value)
 
 
 def to_experiment(config: DictConfig) -> ExperimentConfig:
+    """The dataclasses of train.py's composed config, see `to_dataclasses`."""
+    command = to_dataclasses(config, TRAINING)
+    # how a sweep chose them is no part of a run's settings
+    return ExperimentConfig(**{field.name: getattr(command, field.name) for field in fields(ExperimentConfig)})
+
+
+def to_dataclasses(config: DictConfig, entry: EntryPoint) -> Any:
     """The dataclasses of a composed config, their ranges checked.
 
     Raises:
         ValueError: for an out-of-range value or a key that no dataclass has (Hydra lets `+key=value` through).
     """
-    experiment = OmegaConf.to_object(config)
-    assert isinstance(experiment, ExperimentConfig)
-    _refuse_extras(experiment, "")
-    for group, choices in GROUPS.items():
-        node = getattr(experiment, group)
+    settings = OmegaConf.to_object(config)
+    assert isinstance(settings, entry.config)
+    _refuse_extras(settings, "", entry)
+    for group, choices in entry.groups.items():
+        node = getattr(settings, group)
         if group != "trainer" and choices.get(node.name) is not type(node):
             raise ValueError(f"{group}.name={node.name}: is what {group}= chooses; leave {group}.name out")
-    return experiment
+    return settings
 
 
-def _refuse_extras(node: Any, prefix: str) -> None:
+def _refuse_extras(node: Any, prefix: str, entry: EntryPoint) -> None:
     known = {field.name for field in fields(node)}
     for name, value in vars(node).items():
         if name not in known:
-            raise ValueError(_no_such_setting(f"{prefix}{name}"))
+            raise ValueError(_no_such_setting(f"{prefix}{name}", entry))
         if is_dataclass(value):
-            _refuse_extras(value, f"{prefix}{name}.")
+            _refuse_extras(value, f"{prefix}{name}.", entry)
 
 
-def _no_such_setting(name: str) -> str:
-    chosen = {group: next(iter(choices)) for group, choices in GROUPS.items()}
-    chosen |= {key: value for key, value in map(_split, sys.argv[1:]) if value in GROUPS.get(key, ())}
+def _no_such_setting(name: str, entry: EntryPoint) -> str:
+    groups = entry.groups
+    chosen = {group: next(iter(choices)) for group, choices in groups.items()}
+    chosen |= {key: value for key, value in map(_split, sys.argv[1:]) if value in groups.get(key, ())}
     group = name.partition(".")[0]
-    owners = [choice for choice, config in GROUPS.get(group, {}).items() if name in _setting_names(config(), f"{group}.")]
+    owners = [choice for choice, config in groups.get(group, {}).items() if name in _setting_names(config(), f"{group}.")]
     if owners:
         return f"{name}: {group}={chosen[group]} has no such setting, only {group}={' or '.join(owners)} does"
-    valid = {"seed", "resume", "experiment", *GROUPS}
+    if group == "hydra":
+        return f"{name}: no such setting of Hydra or of the chosen hydra/launcher"
+    valid = {"experiment", *groups, *_setting_names(entry.config(), "")}
     for group, choice in chosen.items():
-        valid.update(_setting_names(GROUPS[group][choice](), f"{group}."))
+        valid.update(_setting_names(groups[group][choice](), f"{group}."))
     return f"{name}: no such setting{did_you_mean(name, sorted(valid))}"
 
 
@@ -269,16 +391,18 @@ def _setting_names(node: Any, prefix: str) -> Iterator[str]:
             yield f"{prefix}{field.name}"
 
 
-def explain(error: Exception) -> str:
+def explain(error: Exception, entry: EntryPoint = TRAINING) -> str:
     """What Hydra or OmegaConf complains of, in one line, with the nearest valid names."""
     message = str(error)
     cause = _first_line(str(error.__cause__ or ""))
     if found := re.search(r"Could not override '([^']+)'", message):
         name = found.group(1)
-        return f"{name}: {cause}" if "converted" in cause or "assigned" in cause else _no_such_setting(name)
+        return f"{name}: {cause}" if "converted" in cause or "assigned" in cause else _no_such_setting(name, entry)
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
         group, choice = found.groups()
         choices = re.findall(r"^\t(\S+)$", message, re.MULTILINE)
+        if group == "hydra/launcher" and choice in LAUNCHER_PACKAGES:
+            return f"{group}={choice}: is not installed; pip install {LAUNCHER_PACKAGES[choice]}"
         return f"{group}={choice} is not one of {', '.join(choices)}{did_you_mean(choice, choices)}"
     if found := re.search(r"Ambiguous value for argument '([^=']+)=([^']*)'", message):
         name, values = found.groups()

@@ -14,7 +14,7 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 @dataclass
-class TrainerConfig:
+class LightningConfig:
     """Arguments of Lightning's Trainer, by their own names."""
 
     accelerator: str = "auto"
@@ -62,7 +62,7 @@ class TrainerConfig:
     detect_anomaly: bool = False
     """Find the operation that made a NaN gradient; slow."""
     profiler: str | None = None
-    """`simple`, `advanced` or `pytorch`."""
+    """`simple`, `advanced` or `pytorch`: times every hook, function or operation; reports in the run directory's profile/."""
     fast_dev_run: Any = False
     """true (or a number) runs that many batches of everything, writing nothing but the log."""
     enable_progress_bar: bool = True
@@ -74,7 +74,7 @@ class TrainerConfig:
         if self.precision == "16-mixed" and self.accelerator == "cpu":
             raise ValueError("trainer.precision=16-mixed does not exist on CPU; use trainer.precision=bf16-mixed")
         check_choice("trainer.strategy", self.strategy, STRATEGIES)
-        self._check_devices()
+        check_devices(self.devices, self.accelerator)
         check_range("trainer.num_nodes", self.num_nodes, low=1)
         for name in ("max_epochs", "max_steps"):
             limit = getattr(self, name)
@@ -104,24 +104,80 @@ class TrainerConfig:
         if self.deterministic not in (None, True, False, "warn"):
             raise ValueError(f"trainer.deterministic={self.deterministic} must be true, false or warn")
 
-    def _check_devices(self) -> None:
-        devices = [int(number) for number in self.devices.split(",")] if _is_number_list(self.devices) else self.devices
-        if isinstance(devices, list) and self.accelerator != "cpu":
-            numbers_only = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in devices)
-            good = bool(devices) and numbers_only and len(set(devices)) == len(devices)
-        elif isinstance(devices, int) and not isinstance(devices, bool):
-            good = devices >= 1 or (devices == -1 and self.accelerator != "cpu")
-        else:
-            good = devices == "auto"
-        if not good:
-            kinds = (
-                "a number of processes or auto" if self.accelerator == "cpu" else "a number, a list of different device numbers, -1 or auto"
-            )
-            raise ValueError(f"trainer.devices={self.devices} must be {kinds}")
+
+def check_devices(given: Any, accelerator: str) -> None:
+    """Refuse what is no number of devices, and no list of them.
+
+    Raises:
+        ValueError: naming what `trainer.devices` takes.
+    """
+    devices = [int(number) for number in given.split(",")] if _is_number_list(given) else given
+    if isinstance(devices, list) and accelerator != "cpu":
+        numbers_only = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in devices)
+        good = bool(devices) and numbers_only and len(set(devices)) == len(devices)
+    elif isinstance(devices, int) and not isinstance(devices, bool):
+        good = devices >= 1 or (devices == -1 and accelerator != "cpu")
+    else:
+        good = devices == "auto"
+    if not good:
+        kinds = "a number of processes or auto" if accelerator == "cpu" else "a number, a list of different device numbers, -1 or auto"
+        raise ValueError(f"trainer.devices={given} must be {kinds}")
 
 
 def _is_number_list(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"\d+(,\d+)+", value) is not None
+
+
+@dataclass
+class TrainerConfig(LightningConfig):
+    """Lightning's arguments, and what watches over training besides."""
+
+    ema_decay: float | None = None
+    """0..1, such as 0.999: validate, test and keep an exponential moving average of the weights; null keeps the weights themselves."""
+    early_stopping_patience: int | None = None
+    """Validations in a row without a better monitored value, after which training ends; null never does."""
+    early_stopping_min_delta: float = 0.0
+    """By how much a value has to be better to count for early_stopping_patience."""
+    save_top_k: int = 1
+    """More than 1 keeps that many of the best checkpoints, named by step and value, beside best.ckpt."""
+    stop_on_nan: bool = True
+    """End training at a loss or gradient that is no finite number, and keep its batch."""
+    log_gradient_norm: bool = False
+    """Log the norm of all gradients, before clipping."""
+    find_lr: bool = False
+    """Before a fresh run, search stage.optimizer.lr; one device."""
+    find_batch_size: bool = False
+    """Before a fresh run, search the largest data.batch_size that the device's memory holds; one device, no CPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ema_decay is not None:
+            check_range("trainer.ema_decay", self.ema_decay, above=0)
+            if self.ema_decay >= 1:
+                raise ValueError(f"trainer.ema_decay={self.ema_decay} must be less than 1, such as 0.999")
+        if self.early_stopping_patience is not None:
+            check_range("trainer.early_stopping_patience", self.early_stopping_patience, low=1)
+        check_range("trainer.early_stopping_min_delta", self.early_stopping_min_delta, low=0)
+        check_range("trainer.save_top_k", self.save_top_k, low=1)
+        for name in ("find_lr", "find_batch_size"):
+            if getattr(self, name):
+                self._check_search(f"trainer.{name}")
+
+    def _check_search(self, name: str) -> None:
+        if self.fast_dev_run:
+            raise ValueError(f"{name}: cannot be used with trainer.fast_dev_run")
+        several = len(self.devices) if isinstance(self.devices, list) else self.devices
+        if self.num_nodes > 1 or (isinstance(several, int) and several > 1) or _is_number_list(self.devices):
+            raise ValueError(
+                f"{name}: searches on one device, this run has several (trainer.devices={self.devices}); search with trainer.devices=1 "
+                "first, and give this run what is found"
+            )
+
+    def ignored(self) -> dict[str, str]:
+        """Settings that were changed and have no effect, each with the setting that is why."""
+        if self.early_stopping_min_delta and self.early_stopping_patience is None:
+            return {"early_stopping_min_delta": "trainer.early_stopping_patience=null"}
+        return {}
 
 
 @dataclass
@@ -153,8 +209,11 @@ class WandbConfig(LoggerConfig):
     group: str | None = None
     """Null, or what the jobs of a sweep get: the sweep's name."""
     tags: list[str] = field(default_factory=list)
+    """Besides stage, data and experiment, which are tags by themselves."""
     offline: bool = False
     """Do not even try to go online."""
+    upload_best: bool = True
+    """Send best.ckpt as an artifact when an online run has ended."""
 
 
 LOGGERS: dict[str, type[LoggerConfig]] = {"wandb": WandbConfig, "tensorboard": TensorBoardConfig, "csv": LoggerConfig, "none": LoggerConfig}
@@ -172,6 +231,8 @@ class ExperimentConfig:
     """Of every random draw: weights, order, crops, flips, references, hints."""
     resume: str | None = None
     """A run directory or a checkpoint in one: continue there with its settings, changed by what else stands on the command line."""
+    experiment_name: str | None = None
+    """What `experiment=` chose; filled in."""
 
     def __post_init__(self) -> None:
         check_range("seed", self.seed, low=0, high=2**32 - 1)

@@ -4,12 +4,11 @@ import signal
 from types import FrameType
 from typing import Any
 
-import torch
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from training.checkpointing import LastCheckpoint, epoch_is_complete
 from training.outcomes import Interrupted
+from training.processes import agree_on_largest, make_cpu_group
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,9 +39,7 @@ class StopOnSignal(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning has put its own handlers in place by now; a handler that raises between two ranks' collectives would hang them."""
         self.install()
-        if dist.is_available() and dist.is_initialized() and trainer.world_size > 1:
-            # asked of the CPU, so that no device has to be waited for
-            self._group = dist.new_group(backend="gloo")
+        self._group = make_cpu_group(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """From here to the step's end a signal waits."""
@@ -51,11 +48,7 @@ class StopOnSignal(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save here if any process was asked to stop, and stop at the next hook: this step's metrics are logged in between."""
-        received = self.received
-        if self._group is not None:
-            number = torch.tensor(received)
-            dist.all_reduce(number, op=dist.ReduceOp.MAX, group=self._group)
-            received = int(number)
+        received = agree_on_largest(self.received, self._group)
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches and not epoch_is_complete(trainer)
         # gathered gradients are in no checkpoint
         if received and not accumulating:

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -24,15 +24,24 @@ from datamodules.base import PictureDataModule
 from lightning_modules import make_stage
 from lightning_modules.base import Stage
 from stylecolor.checkpoint import Checkpoint, read_checkpoint
-from training.checkpointing import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from training.config import ExperimentConfig, TrainerConfig
+from training.averaging import AveragedWeights
+from training.checkpointing import AtomicCheckpointIO, BestCheckpoint, FurtherCheckpoints, LastCheckpoint
+from training.config import ExperimentConfig, LightningConfig, TrainerConfig
+from training.early_stopping import StopWithoutImprovement
+from training.finders import find_batch_size, find_lr
+from training.gradients import GradientNorm
 from training.interruption import StopOnSignal
-from training.loggers import close_loggers, make_loggers
+from training.loggers import close_loggers, make_loggers, publish_best
 from training.monitoring import RunMonitor
-from training.outcomes import Interrupted
+from training.not_finite import StopOnNotFinite
+from training.outcomes import Interrupted, Pruned
 from training.points_curve import RevealedPointsCurve
+from training.profiling import make_profiler
+from training.progress import ProgressLine, is_shown
+from training.pruning import pruning_callbacks
 from training.ranks import global_rank, local_rank
 from training.run_directory import BEST, LOG_FILE, SKIPPED_FILE, find_run, start_run, write_config
+from training.run_log import log_to
 from training.samples import SamplePictures
 
 GRACE_SECONDS = 5
@@ -55,14 +64,18 @@ def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mappin
     if global_rank() == 0 and resumed is None:
         start_run(directory, config)
     directory.mkdir(parents=True, exist_ok=True)
-    _log_to(directory / LOG_FILE)
+    log_to(directory / LOG_FILE)
     for setting, path in found_checkpoints.items():
         log.info("%s: using the newest, %s", setting, path)
-    last = LastCheckpoint(directory, config.trainer.max_steps)
+    for name, why in config.trainer.ignored().items():
+        log.warning("trainer.%s is ignored by %s", name, why)
+    # gradients that are infinite are a part of 16-mixed
+    guard = StopOnNotFinite(directory, config.trainer.precision != "16-mixed") if config.trainer.stop_on_nan else None
+    last = LastCheckpoint(directory, config.trainer.max_steps, guard.check if guard else None)
     stop = StopOnSignal(last)
     stop.install()
     try:
-        return _train(config, directory, resumed, last, stop)
+        return _train(config, directory, resumed, [*([guard] if guard else []), stop, last])
     except Interrupted as interrupted:
         if last.path.is_file():
             log.info("stopped by %s; continue with: python train.py resume=%s", interrupted, directory)
@@ -79,6 +92,10 @@ def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mappin
             "the device is out of memory; use a smaller data.batch_size (and trainer.accumulate_grad_batches), or data.image_size"
         ) from error
     except RuntimeError as error:
+        if "does not have a deterministic implementation" in str(error):
+            raise ValueError(
+                f"trainer.deterministic=true: {str(error).partition(',')[0]}; use trainer.deterministic=warn, or another device"
+            ) from error
         if not isinstance(error, dist.DistError) and "Connection closed by peer" not in str(error):
             raise
         raise ValueError(f"another process failed: its message stands above and in {directory / LOG_FILE}") from error
@@ -86,43 +103,18 @@ def run_job(config: ExperimentConfig, directory: Path, found_checkpoints: Mappin
         error = sys.exception()
         if isinstance(error, Exception):
             log.error("the run failed", exc_info=True)
-        close_loggers(failed=error is not None)
+        close_loggers(failed=error is not None and not isinstance(error, Pruned))
 
 
-def _log_to(path: Path) -> None:
-    """Messages go to the terminal and to train.log, tracebacks and what other processes have to say of errors to train.log alone."""
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()
-    root.setLevel(logging.INFO)
-    file = logging.FileHandler(path, errors="backslashreplace")
-    file.setFormatter(logging.Formatter(f"%(asctime)s [{global_rank()}] %(levelname)s %(name)s: %(message)s"))
-    root.addHandler(file)
-    if global_rank() == 0:
-        terminal = logging.StreamHandler(sys.stderr)
-        terminal.setFormatter(logging.Formatter("%(message)s"))
-        terminal.addFilter(lambda record: record.exc_info is None)
-        root.addHandler(terminal)
-    else:
-        file.setLevel(logging.ERROR)
-    logging.captureWarnings(True)
-
-
-def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last: LastCheckpoint, stop: StopOnSignal) -> float | None:
+def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, guards: list[Callback]) -> float | None:
     quieten_lightning()
     checkpoint = read_checkpoint(resumed, "resume", (config.stage.name,)) if resumed else None
-    data = make_data_module(config.data, config.seed)
-    _check_data(data, directory)
-    wants_histogram = checkpoint is None and local_rank() == 0 and config.stage.wants_ab_histogram()
-    histogram = data.ab_histogram() if wants_histogram else None
-    # after the data, whose first pass draws random numbers that later runs, which find it cached, do not
-    seed_everything(config.seed, workers=True, verbose=False)
-    stage = make_stage(config.stage, checkpoint)
-    if histogram is not None:
-        stage.use_ab_histogram(histogram)
+    if checkpoint is None:
+        _search(config, directory)
+    data, stage = _build(config, directory, checkpoint)
     best = BestCheckpoint(directory, stage.monitor, stage.monitor_mode)
-    trainer = make_trainer(config, directory, checkpoint, [stop, last, best, KeepSettings(config, directory)])
+    watching = _watch(config.trainer, stage, directory)
+    trainer = make_trainer(config, directory, checkpoint, [*watching, *guards, best, KeepSettings(config, directory)])
     if local_rank() == 0:
         data.check_processes(trainer.world_size)
         _check_validation_interval(config.trainer, data, trainer.world_size)
@@ -149,12 +141,52 @@ def _train(config: ExperimentConfig, directory: Path, resumed: Path | None, last
     score = best.best_model_score
     if score is None:
         return None
+    publish_best(config, stage.monitor, float(score), Path(best.best_model_path))
     log.info("best %s: %.4g (%s)", stage.monitor, score, os.path.relpath(best.best_model_path))
     return float(score)
 
 
+def _build(config: ExperimentConfig, directory: Path, checkpoint: Checkpoint | None) -> tuple[PictureDataModule, Stage]:
+    """Data and stage, the same ones each time."""
+    data = make_data_module(config.data, config.seed)
+    _check_data(data, directory)
+    wants_histogram = checkpoint is None and local_rank() == 0 and config.stage.wants_ab_histogram()
+    histogram = data.ab_histogram() if wants_histogram else None
+    # after the data, whose first pass draws random numbers that later runs, which find it cached, do not
+    seed_everything(config.seed, workers=True, verbose=False)
+    stage = make_stage(config.stage, checkpoint)
+    if histogram is not None:
+        stage.use_ab_histogram(histogram)
+    return data, stage
+
+
+def _search(config: ExperimentConfig, directory: Path) -> None:
+    """Put what is to be found before a fresh run into its settings."""
+    if config.trainer.find_batch_size:
+        data, stage = _build(config, directory, None)
+        config.data.batch_size = find_batch_size(config.trainer, stage, data, directory)
+    if config.trainer.find_lr:
+        data, stage = _build(config, directory, None)
+        config.stage.optimizer.lr = find_lr(config.trainer, stage, data, directory)
+
+
+def _watch(settings: TrainerConfig, stage: Stage, directory: Path) -> list[Callback]:
+    """What watches over training, as far as it is asked for; the average comes first, as checkpoints are written in later callbacks."""
+    watching: list[Callback] = []
+    if settings.ema_decay is not None:
+        watching.append(AveragedWeights(settings.ema_decay))
+    if settings.log_gradient_norm:
+        watching.append(GradientNorm())
+    if settings.early_stopping_patience is not None:
+        patience, min_delta = settings.early_stopping_patience, settings.early_stopping_min_delta
+        watching.append(StopWithoutImprovement(directory, stage.monitor, stage.monitor_mode, patience, min_delta))
+    if settings.save_top_k > 1:
+        watching.append(FurtherCheckpoints(directory, stage.monitor, stage.monitor_mode, settings.save_top_k))
+    return watching
+
+
 class KeepSettings(Callback):
-    """Writes a resumed run's settings once training starts: a mistake that is refused before must not change them."""
+    """Writes a run's settings once training starts: what was found, and a resumed run's, which a mistake must not change."""
 
     def __init__(self, config: ExperimentConfig, directory: Path) -> None:
         self.config = config
@@ -185,6 +217,7 @@ def quieten_lightning() -> None:
         ".*exists and is not empty.*",
         ".*using `DistributedSampler`.*",
         ".*Checkpoint directory.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",
         ".*_register_pytree_node.*",
         ".*single device.*distributed.*",
         ".*treespec.*LeafSpec.*",
@@ -199,15 +232,16 @@ def make_trainer(config: ExperimentConfig, directory: Path, resumed: Checkpoint 
     Raises:
         ValueError: for settings that Lightning refuses.
     """
-    settings: dict[str, Any] = asdict(config.trainer)
+    settings: dict[str, Any] = {field.name: getattr(config.trainer, field.name) for field in fields(LightningConfig)}
     settings["max_steps"] = -1  # LastCheckpoint counts the steps
     if settings["max_epochs"] is None:
         settings["max_epochs"] = 1 if config.trainer.max_steps == -1 else -1
-    if config.trainer.enable_progress_bar:
-        # the bar reads the losses, which on a GPU waits for it
-        callbacks.append(TQDMProgressBar(refresh_rate=20 if torch.cuda.is_available() else 1))
+    settings["profiler"] = make_profiler(config.trainer.profiler, directory)
+    settings["enable_progress_bar"] = config.trainer.enable_progress_bar and is_shown()
+    if settings["enable_progress_bar"]:
+        callbacks.append(ProgressLine())
     loggers = make_loggers(config, directory, first_step=resumed.global_step if resumed else 0)
-    callbacks += [RunMonitor(), SamplePictures(directory), RevealedPointsCurve(directory)]
+    callbacks += [RunMonitor(), SamplePictures(directory), RevealedPointsCurve(directory), *pruning_callbacks()]
     if config.trainer.precision == "16-mixed" and not torch.accelerator.is_available():
         raise ValueError(
             "trainer.precision=16-mixed does not exist on CPU, and there is no other device here; use trainer.precision=bf16-mixed"

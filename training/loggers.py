@@ -6,9 +6,10 @@ import logging
 import os
 import secrets
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -17,6 +18,9 @@ from training.config import ExperimentConfig, WandbConfig
 from training.outcomes import SWEEP_VARIABLE
 from training.ranks import global_rank
 from training.run_directory import METRICS_FILE, git_revision
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import WandbLogger
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +110,25 @@ def make_loggers(config: ExperimentConfig, directory: Path, first_step: int) -> 
     """
     loggers: list[Logger] = [MetricsFile(directory / METRICS_FILE, first_step)]
     if isinstance(config.logger, WandbConfig):
-        _require("wandb")
-        loggers.append(_wandb_logger(config, config.logger, directory))
+        logger = make_wandb_logger(config.logger, directory, config.stage.name, _own_tags(config), asdict(config))
+        loggers.append(logger)
+        if global_rank() == 0:
+            # its table shows the best value of each run, not the last one
+            for name, best in (("val/loss", "min"), ("val/psnr", "max")):
+                logger.experiment.define_metric(name, step_metric="trainer/global_step", summary=best)
     elif config.logger.name == "tensorboard":
-        _require("tensorboard")
-        loggers.append(TensorBoardLogger(directory, name="", version="tensorboard"))
+        loggers.append(make_tensorboard_logger(directory))
     return loggers
+
+
+def make_tensorboard_logger(directory: Path) -> TensorBoardLogger:
+    """Event files in the run directory's tensorboard/.
+
+    Raises:
+        ValueError: when TensorBoard is not installed.
+    """
+    _require("tensorboard")
+    return TensorBoardLogger(directory, name="", version="tensorboard")
 
 
 def _require(package: str) -> None:
@@ -119,7 +136,22 @@ def _require(package: str) -> None:
         raise ValueError(f"logger={package}: the package {package} is not installed; run `pip install {package}`, or use logger=csv")
 
 
-def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Path) -> Logger:
+def make_wandb_logger(
+    settings: WandbConfig, directory: Path, job_type: str, tags: Sequence[str], values: Mapping[str, Any]
+) -> "WandbLogger":
+    """A W&B run, begun: online with an API key, offline without one.
+
+    Args:
+        settings: of the logger.
+        directory: of the run.
+        job_type: what kind of run it is.
+        tags: that it gets besides those of the settings.
+        values: its settings.
+
+    Raises:
+        ValueError: for what W&B refuses, and when it is not installed.
+    """
+    _require("wandb")
     import wandb
     from lightning.pytorch.loggers import WandbLogger
 
@@ -144,11 +176,11 @@ def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Pa
         project=settings.project,
         entity=settings.entity,
         group=settings.group or os.environ.get(SWEEP_VARIABLE),
-        job_type=config.stage.name,
-        tags=settings.tags,
+        job_type=job_type,
+        tags=list(dict.fromkeys([*tags, *settings.tags])),
         offline=offline,
         mode=os.environ.get("WANDB_MODE") or ("offline" if offline else "online"),
-        config={**asdict(config), "git_revision": git_revision()},
+        config={**values, "git_revision": git_revision()},
     )
     try:
         # begins the run: what W&B refuses is met here, before other processes are started
@@ -156,6 +188,28 @@ def _wandb_logger(config: ExperimentConfig, settings: WandbConfig, directory: Pa
     except wandb.Error as error:
         raise _refused_by_wandb(error) from error
     return logger
+
+
+def _own_tags(config: ExperimentConfig) -> list[str]:
+    names = [config.stage.name, config.data.name]
+    return names if config.experiment_name is None else [*names, config.experiment_name]
+
+
+def publish_best(config: ExperimentConfig, monitor: str, value: float, checkpoint: Path) -> None:
+    """Write the best value into the W&B run's summary, and where the run is online send its checkpoint as an artifact."""
+    if not isinstance(config.logger, WandbConfig) or global_rank() != 0:
+        return
+    import wandb
+
+    run = wandb.run
+    assert run is not None
+    run.summary["best"] = {monitor: value}
+    if run.offline or not config.logger.upload_best:
+        return
+    name = f"{config.stage.name}-{run.id}"
+    artifact = wandb.Artifact(name, type="model", metadata={"monitor": monitor, "value": value, "stage": config.stage.name})
+    artifact.add_file(str(checkpoint), name=checkpoint.name)
+    run.log_artifact(artifact, aliases=["best"])
 
 
 def _refused_by_wandb(error: Exception) -> ValueError:

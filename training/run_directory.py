@@ -3,12 +3,17 @@
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from lightning_modules.config import JointConfig
 from stylecolor.choices import HINTED_NETWORKS
+from stylecolor.whole_file import written_whole
 from training.config import ExperimentConfig
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 CONFIG_FILE = "config.yaml"
 LOG_FILE = "train.log"
@@ -48,12 +53,10 @@ def start_run(directory: Path, config: ExperimentConfig) -> None:
     write_config(directory, config)
 
 
-def write_config(directory: Path, config: ExperimentConfig) -> None:
-    """Write the composed settings and the git revision to config.yaml."""
-    file = directory / CONFIG_FILE
-    aside = file.with_suffix(".new")
-    aside.write_text(f"# git revision: {git_revision()}\n{yaml.safe_dump({**asdict(config), 'resume': None}, sort_keys=False)}")
-    aside.replace(file)
+def write_config(directory: Path, config: "DataclassInstance") -> None:
+    """Write the composed settings, a dataclass, and the git revision to config.yaml."""
+    with written_whole(directory / CONFIG_FILE) as aside:
+        aside.write_text(f"# git revision: {git_revision()}\n{yaml.safe_dump({**asdict(config), 'resume': None}, sort_keys=False)}")
 
 
 def _has_trained(directory: Path) -> bool:

@@ -18,7 +18,9 @@ COARSE_L = 65.0
 """The coarse ab map is shown at this L, where most of it fits the gamut."""
 ROWS = 8
 MARGIN = 4
-HEADER = 18
+FONT_SIZE = 11
+LINE_HEIGHT = 1.6
+"""Of a line of text, as a multiple of its font size."""
 
 
 def draw_grid(batch: Batch, output: StepOutput) -> Image.Image:
@@ -29,23 +31,24 @@ def draw_grid(batch: Batch, output: StepOutput) -> Image.Image:
     return label_columns(torch.stack(columns, dim=1), COLUMNS)
 
 
-def label_columns(pictures: Tensor, names: tuple[str, ...], caption: tuple[str, ...] = ()) -> Image.Image:
+def label_columns(pictures: Tensor, names: tuple[str, ...], caption: tuple[str, ...] = (), font_size: float = FONT_SIZE) -> Image.Image:
     """A sheet of sRGB pictures in [0, 1], shape (rows, columns, 3, height, width), under the columns' names and above a caption's lines."""
+    header = round(LINE_HEIGHT * font_size)
     rows, columns, _, height, width = pictures.shape
     pixels = (pictures.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).cpu().numpy()
     sheet = Image.new(
-        "RGB", (columns * (width + MARGIN) + MARGIN, rows * (height + MARGIN) + HEADER * (1 + len(caption)) + MARGIN), "white"
+        "RGB", (columns * (width + MARGIN) + MARGIN, rows * (height + MARGIN) + header * (1 + len(caption)) + MARGIN), "white"
     )
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=11)
+    font = ImageFont.load_default(size=font_size)
     for column, name in enumerate(names):
         left = MARGIN + column * (width + MARGIN)
-        draw.text((left + width / 2, HEADER / 2), name, fill="black", anchor="mm", font=font)
+        draw.text((left + width / 2, header / 2), name, fill="black", anchor="mm", font=font)
         for row in range(rows):
-            sheet.paste(Image.fromarray(pixels[row, column]), (left, HEADER + row * (height + MARGIN)))
+            sheet.paste(Image.fromarray(pixels[row, column]), (left, header + row * (height + MARGIN)))
     for index, line in enumerate(caption):
-        top = HEADER + rows * (height + MARGIN) + index * HEADER
-        draw.text((MARGIN, top + HEADER / 2), line, fill="black", anchor="lm", font=font)
+        top = header + rows * (height + MARGIN) + index * header
+        draw.text((MARGIN, top + header / 2), line, fill="black", anchor="lm", font=font)
     return sheet
 
 

@@ -60,14 +60,14 @@ def tiny(stage: str = "transfer", *arguments: str) -> list[str]:
 
 
 @contextmanager
-def command_line(directory: Path, *arguments: str) -> Iterator[None]:
+def command_line(directory: Path, *arguments: str, script: str = "train.py") -> Iterator[None]:
     """Be `train.py ARGUMENTS` in a directory; whatever a run changes in its process is as before afterwards."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     root_handlers, level = list(logging.root.handlers), logging.root.level
     environment = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.chdir(directory)
-        patch.setattr(sys, "argv", [str(REPOSITORY / "train.py"), *arguments])
+        patch.setattr(sys, "argv", [str(REPOSITORY / script), *arguments])
         try:
             yield
         finally:

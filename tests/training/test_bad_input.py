@@ -256,7 +256,6 @@ def test_annotations_of_a_picture_that_is_not_listed(root: Path, tmp_path: Path)
         ("transfer", "stage.decoder_weights=nofile.pth", "no such file"),
         ("colorizer", "stage.weights=siggraph17", "published weights exist for stage.width=1.0, got 0.125"),
         ("colorizer", "stage.weights=sigraph17", "no such file, nor published weights (siggraph17, eccv16); did you mean siggraph17?"),
-        ("joint", "stage.colorizer_checkpoint=siggraph17", "published weights exist for stage.width=1.0, got 0.125"),
         ("joint", "stage.precolor_weights=nofile.pth", "no such file"),
     ],
 )

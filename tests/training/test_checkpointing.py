@@ -123,6 +123,51 @@ def test_best_is_the_best_of_all_validations_also_of_those_before_resuming(tmp_p
     assert value == pytest.approx(min(losses)[0])
 
 
+def test_best_stays_the_best_in_a_directory_that_was_renamed(tmp_path: Path) -> None:
+    """Its value is made one that no loss gets below."""
+    run_main(tmp_path, *tiny("transfer"), "hydra.run.dir=run")
+    best = tmp_path / "run/checkpoints/best.ckpt"
+    contents = torch.load(best, weights_only=True)
+    (state,) = (state for name, state in contents["callbacks"].items() if name.startswith("BestCheckpoint"))
+    state["best_model_score"] = state["kth_value"] = torch.tensor(0.0)
+    state["best_k_models"] = {state["best_model_path"]: torch.tensor(0.0)}
+    torch.save(contents, best)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert run_main(tmp_path, "resume=moved", "trainer.max_steps=4") == 0
+    assert torch.load(tmp_path / "moved/checkpoints/best.ckpt", weights_only=True)["global_step"] == 2
+
+
+def kept(directory: Path) -> dict[int, float]:
+    """Step and value that the names of the further checkpoints say, each of which holds the weights of that step."""
+    found = {}
+    for path in (directory / "checkpoints").glob("step_*.ckpt"):
+        _, step, name, value = path.stem.split("_")
+        assert name == "loss"
+        assert torch.load(path, weights_only=True)["global_step"] == int(step)
+        found[int(step)] = float(value)
+    return found
+
+
+def best_of(directory: Path, number: int) -> dict[int, Any]:
+    """The same from metrics.csv."""
+    losses = sorted((float(loss), int(step) + 1) for step, loss in rows(directory, "val/loss"))
+    return {step: pytest.approx(loss, abs=5e-5) for loss, step in losses[:number]}
+
+
+def test_the_best_checkpoints_are_kept_by_step_and_value_also_of_those_before_resuming(tmp_path: Path) -> None:
+    """Validations at 2, 4, ... of which the later ones are worse, and at 5, where the run was stopped."""
+    arguments = ["trainer.val_check_interval=2", "trainer.max_steps=5", "trainer.limit_train_batches=10", "stage.optimizer.lr=30"]
+    run_main(tmp_path, *tiny("transfer", *arguments), "trainer.save_top_k=3", "hydra.run.dir=run")
+    assert kept(tmp_path / "run") == best_of(tmp_path / "run", 3)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    run_main(tmp_path, "resume=moved", "trainer.max_steps=9")
+    assert len(rows(tmp_path / "moved", "val/loss")) == 6
+    assert kept(tmp_path / "moved") == best_of(tmp_path / "moved", 3)
+    run_main(tmp_path, "resume=moved", "trainer.max_steps=10", "trainer.save_top_k=2")
+    assert kept(tmp_path / "moved") == best_of(tmp_path / "moved", 2)
+    assert files(tmp_path / "moved/checkpoints") >= {"last.ckpt", "best.ckpt"}
+
+
 class Attack:
     """Unpickling runs code."""
 

@@ -6,12 +6,14 @@ import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.training.runs import in_child, refusal, rows, run_main, tiny
-from training.loggers import MetricsFile
+from training.config import ExperimentConfig, WandbConfig
+from training.loggers import MetricsFile, publish_best
 from training.outcomes import SWEEP_VARIABLE
 
 
@@ -37,10 +39,15 @@ def wandb_records(file: Path) -> Iterator[Any]:
             yield message
 
 
+def of_kind(directory: Path, kind: str) -> Iterator[Any]:
+    """What a run directory's W&B runs say of one kind."""
+    for file in sorted(directory.glob("wandb/offline-run-*/run-*.wandb")):
+        yield from (getattr(message, kind) for message in wandb_records(file) if message.WhichOneof("record_type") == kind)
+
+
 def described(directory: Path) -> list[Any]:
     """The W&B runs of a run directory: one for each start."""
-    files = sorted(directory.glob("wandb/offline-run-*/run-*.wandb"))
-    return [message.run for file in files for message in wandb_records(file) if message.WhichOneof("record_type") == "run"]
+    return list(of_kind(directory, "run"))
 
 
 def settings(run: Any) -> dict[str, Any]:
@@ -74,7 +81,12 @@ def test_wandb_without_a_key_is_offline_by_itself_and_continues_its_run(tmp_path
 
     first, second = described(directory)
     assert first.run_id == second.run_id
-    assert (first.display_name, first.project, first.job_type, list(first.tags)) == ("run", "colours", "transfer", ["a", "b"])
+    assert (first.display_name, first.project, first.job_type, list(first.tags)) == (
+        "run",
+        "colours",
+        "transfer",
+        ["transfer", "sample", "a", "b"],
+    )
     composed = settings(first)
     assert (composed["stage"]["width"], composed["data"]["image_size"], composed["trainer"]["max_steps"]) == (0.125, 32, 2)
     revision = (directory / "config.yaml").read_text().splitlines()[0].removeprefix("# git revision: ")
@@ -87,6 +99,44 @@ def test_wandb_without_a_key_is_offline_by_itself_and_continues_its_run(tmp_path
     assert logged["samples/_type"] == ["images/separated"] * 2
     assert len(list(directory.glob("wandb/offline-run-*/files/media/images/*.png"))) == 2
     assert logged["train/loss"] == pytest.approx([float(loss) for _, loss in rows(directory, "train/loss")])
+
+
+@pytest.mark.usefixtures("no_question")
+def test_wandb_is_told_which_values_are_best_and_which_experiment_it_was(tmp_path: Path) -> None:
+    value = run_main(tmp_path, "experiment=demo", *tiny("colorizer", "logger=wandb"), "logger.tags=[sample,mine]", "hydra.run.dir=run")
+    (run,) = described(tmp_path / "run")
+    assert list(run.tags) == ["colorizer", "sample", "demo", "mine"]
+    defined = {metric.name: metric for metric in of_kind(tmp_path / "run", "metric")}
+    assert defined["val/psnr"].summary.max
+    assert defined["val/loss"].summary.min
+    assert {defined[name].step_metric for name in ("val/psnr", "val/loss")} == {"trainer/global_step"}
+    written = [item for record in of_kind(tmp_path / "run", "summary") for item in record.update]
+    summary = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in written}
+    assert summary["best"] == {"val/psnr": value}
+    assert not list(of_kind(tmp_path / "run", "artifact"))
+
+
+@pytest.mark.parametrize(("offline", "upload", "sent"), [(False, True, True), (True, True, False), (False, False, False)])
+def test_the_best_checkpoint_of_an_online_run_is_sent_once(
+    offline: bool, upload: bool, sent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    checkpoint = tmp_path / "best.ckpt"
+    checkpoint.write_bytes(b"weights")
+    artifacts: list[Any] = []
+    run = SimpleNamespace(
+        offline=offline, id="abc", summary={}, log_artifact=lambda artifact, aliases: artifacts.append((artifact, aliases))
+    )
+    monkeypatch.setattr(wandb, "run", run)
+    config = ExperimentConfig(logger=WandbConfig(upload_best=upload))
+    publish_best(config, "val/loss", 0.5, checkpoint)
+    assert run.summary == {"best": {"val/loss": 0.5}}
+    assert len(artifacts) == sent
+    for artifact, aliases in artifacts:
+        assert (artifact.name, artifact.type, aliases) == ("transfer-abc", "model", ["best"])
+        assert list(artifact.manifest.entries) == ["best.ckpt"]
+        assert artifact.metadata == {"stage": "transfer", "monitor": "val/loss", "value": 0.5}
 
 
 @pytest.mark.usefixtures("no_question")

@@ -11,7 +11,6 @@ import torch
 import yaml
 from PIL import Image
 
-import hydra_plugins.stylecolor_launcher as launcher
 from lightning_modules.config import JointConfig, TransferConfig
 from stylecolor.checkpoint import read_checkpoint
 from stylecolor.pipeline import ExemplarNetworks
@@ -21,6 +20,7 @@ from tests.training.runs import LOSSES, from_trained, last_checkpoint, only, row
 from tests.training.test_composition import experiment
 from tests.training.test_stages import initial_weights
 from tests.training.test_sweeps import FakeProcess
+from training import sweep_jobs
 
 AUTHORS_DECODER = ["stage.skips=pre_pool", "stage.norm=none", "stage.padding=reflect"]
 ALL_SITES = ["stage.sites=[encoder,skips,decoder]", *AUTHORS_DECODER]
@@ -197,7 +197,7 @@ def ablation(name: str, stage: str, *arguments: str) -> list[str]:
 def test_an_ablation_runs_a_job_for_every_variant(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage, setting, values = ABLATIONS[name]
     monkeypatch.setattr(FakeProcess, "started", [], raising=False)
-    monkeypatch.setattr(launcher.subprocess, "Popen", FakeProcess)
+    monkeypatch.setattr(sweep_jobs.subprocess, "Popen", FakeProcess)
     run_main(tmp_path, *ablation(name, stage))
     found = []
     for command, _ in FakeProcess.started:

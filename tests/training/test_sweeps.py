@@ -1,4 +1,4 @@
-"""`-m`: each job in its own process and directory; one that fails does not stop the others; a signal ends all."""
+"""`-m`: each job in its own process and directory, whatever launches it; one that fails does not stop the others; a signal ends all."""
 
 import os
 import signal
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra.core.config_store import ConfigStore
 
-import hydra_plugins.stylecolor_launcher as launcher
 from tests.training.runs import (
     assert_all_gone,
     command_line,
@@ -26,7 +26,11 @@ from tests.training.runs import (
     tiny,
     wait_until,
 )
+from training import sweep_jobs
+from training.composition import compose
 from training.outcomes import RESULT_VARIABLE, SWEEP_VARIABLE
+from training.sweep_jobs import run_job_process
+from training.sweep_table import Job, SweepTable
 
 Started = list[tuple[list[str], dict[str, str]]]
 """Commands and environments."""
@@ -49,7 +53,7 @@ class FakeProcess:
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     """The jobs that a sweep would start."""
     monkeypatch.setattr(FakeProcess, "started", [], raising=False)
-    monkeypatch.setattr(launcher.subprocess, "Popen", FakeProcess)
+    monkeypatch.setattr(sweep_jobs.subprocess, "Popen", FakeProcess)
     return FakeProcess.started
 
 
@@ -72,14 +76,12 @@ def test_every_job_gets_its_own_process_directory_and_the_sweeps_name(tmp_path: 
 
 def test_values_reach_the_jobs_as_they_were_written(tmp_path: Path, started: Started) -> None:
     """Lists, quotes and paths go through two of Hydra's parsers."""
-    import train
-
     path = "weights/it's a, [path] (x)=1"
     escaped = path.replace("'", "\\'")
     run_main(tmp_path, "-m", "seed=1,2", "stage.sites=[bottleneck,decoder]", f"data.root='{escaped}'", "data.categories=[cat,zebra]")
     for command, _ in started:
         with command_line(tmp_path, *command[2:]):
-            composed = train.compose()
+            composed = compose()
         assert composed is not None
         config, _ = composed
         assert config.data.root == path
@@ -114,7 +116,7 @@ def test_a_job_that_fails_leaves_its_error_and_the_others_run_on(
 
     (tmp_path / "broken").write_text("no weights")
     with monkeypatch.context() as patch:
-        patch.setattr(launcher.subprocess, "Popen", spy)
+        patch.setattr(sweep_jobs.subprocess, "Popen", spy)
         message = refusal(tmp_path, "-m", *tiny("colorizer"), "stage.weights=broken,random")
     assert "1 of 2 jobs failed" in message
     assert len({process.pid for process in processes}) == 2
@@ -124,6 +126,10 @@ def test_a_job_that_fails_leaves_its_error_and_the_others_run_on(
     assert "stage.weights=broken: is no weight file" in (sweep / "0/train.log").read_text()
     assert last_checkpoint(sweep / "1")["global_step"] == 2
     assert [yaml.safe_load((sweep / name / "config.yaml").read_text())["stage"]["weights"] for name in "01"] == ["broken", "random"]
+    assert [(job.status, job.error) for job in SweepTable(sweep).read()] == [
+        ("failed", (sweep / "0/train.log").read_text().splitlines()[-1].removeprefix("error: ")),
+        ("completed", ""),
+    ]
     table = capfd.readouterr().err
     assert f"failed: {sweep.relative_to(tmp_path)}/0" in table
     assert "stage.weights=broken: is no weight file" in table
@@ -159,6 +165,84 @@ def test_a_signal_stops_the_job_with_a_checkpoint_and_the_sweep(number: signal.S
     assert_all_gone(children)
     assert last_checkpoint(found[0])["global_step"] >= 3
     assert not (found[0].parent / "1").exists()
+    first, second = SweepTable(found[0].parent).read()
+    assert (first.status, first.error) == ("interrupted", f"stopped by {number.name}")
+    assert (second.status, second.error) == ("interrupted", "not started")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher", [["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], ["hydra/launcher=submitit_local"]], ids=" ".join
+)
+@pytest.mark.parametrize("sweep", [["sweep=grid", "stage.optimizer.lr=1e-3,1e-4"], ["sweep=optuna", "sweep.n_trials=2", "sweep.n_jobs=2"]])
+def test_jobs_side_by_side_are_as_isolated_as_one_after_the_other(launcher: list[str], sweep: list[str], tmp_path: Path) -> None:
+    """Each of two processes, on Hydra's own launchers."""
+    ranges = ["stage.optimizer.lr=interval(1e-4,1e-3)"] if "sweep=optuna" in sweep else []
+    job = tiny("colorizer", "trainer.devices=2", "logger=wandb")
+    completed = run_command(tmp_path, "-m", *job, *sweep, *ranges, *launcher, timeout=400)
+    assert completed.returncode == 0, completed.stderr
+    found = only(tmp_path, "outputs/colorizer/sweeps/*")
+    assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"colorizer"}
+    assert {path.name for path in (tmp_path / "outputs/colorizer").iterdir()} == {"sweeps"}
+    assert {path.name for path in found.iterdir() if not path.name.startswith(".") and path.is_dir()} == {"0", "1"}
+    jobs = SweepTable(found).read()
+    assert [(job.number, job.status) for job in jobs] == [(0, "completed"), (1, "completed")]
+    rates = [dict(override.split("=", 1) for override in job.overrides)["stage.optimizer.lr"] for job in jobs]
+    assert rates[0] != rates[1]
+    runs = []
+    for number, rate in enumerate(rates):
+        directory = found / str(number)
+        assert [float(value) for _, value in rows(directory, "learning_rate")] == pytest.approx([float(rate)] * 2)
+        assert last_checkpoint(directory)["global_step"] == 2
+        runs += (directory / "wandb").glob("offline-run-*")
+    assert len(runs) == 2
+    best = completed.stdout.splitlines()[-1]
+    assert f"stage.optimizer.lr={max(zip([job.value for job in jobs], rates, strict=True))[1]}" in best.split()
+
+
+@pytest.mark.slow
+def test_a_signal_stops_jobs_side_by_side_with_checkpoints(tmp_path: Path) -> None:
+    job = [*tiny("colorizer"), *ENDLESS, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=s"]
+    process = start_command(tmp_path, "-m", *job, "seed=1,2,3")
+    wait_until(lambda: all(count_rows(tmp_path / "s" / number) >= 3 for number in "01"), "three steps of both", process)
+    children = descendants(process)
+    process.send_signal(signal.SIGTERM)
+    completed = finish(process)
+    assert completed.returncode == 143, completed.stderr
+    assert "Traceback" not in completed.stderr
+    assert_all_gone(children)
+    assert all(last_checkpoint(tmp_path / "s" / number)["global_step"] >= 3 for number in "01")
+    assert [(job.status, job.error) for job in SweepTable(tmp_path / "s").read()] == [
+        ("interrupted", "stopped by SIGTERM"),
+        ("interrupted", "stopped by SIGTERM"),
+        ("interrupted", "not started"),
+    ]
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_slurm"])
+def test_a_launcher_that_is_not_installed_is_named_with_its_package(
+    launcher: str, tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hydra finds nothing of that name."""
+    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], f"{launcher}.yaml")
+    assert "pip install hydra-" in refusal(tmp_path, "-m", "seed=1,2", f"hydra/launcher={launcher}")
+    assert started == []
+
+
+def test_a_sweep_is_not_written_over(tmp_path: Path, started: Started) -> None:
+    SweepTable(tmp_path).add([Job(0, "completed", 1.0, 2.0, ("seed=1",), "0", "")])
+    assert "holds a sweep already" in refusal(tmp_path, "-m", "seed=1,2", "hydra.sweep.dir=.")
+    assert started == []
+
+
+def test_a_job_of_a_slurm_array_starts_its_own_processes(tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning would take the launcher's one task for the only rank; jobs of several tasks are SLURM's ranks."""
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    for tasks, kept in (("1", False), ("8", True)):
+        monkeypatch.setenv("SLURM_NTASKS", tasks)
+        run_job_process(Path("train.py"), ["seed=1"], tmp_path, "s")
+        assert ("SLURM_NTASKS" in started[-1][1]) is kept
+        assert ("SLURM_PROCID" in started[-1][1]) is kept
 
 
 @pytest.mark.slow
