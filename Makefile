@@ -1,9 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := stylecolor datamodules lightning_modules training hydra_plugins benchmarks examples tests train.py
+SOURCES := stylecolor datamodules lightning_modules training evaluation hydra_plugins benchmarks examples tests train.py evaluate.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-oldest coverage check format bench bench-train bench-data bench-references bench-matching bench-colorize bench-video lock clean
+.PHONY: help setup demo test test-slow test-oldest coverage check format bench bench-train bench-data bench-references bench-matching bench-colorize bench-video docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -28,7 +28,7 @@ test-slow: setup  ## run the tests that take longer
 test-oldest:  ## run the tests with the oldest versions that pyproject.toml allows, in .venv-oldest
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/pip install --quiet uv
-	.venv-oldest/bin/uv pip compile --quiet --resolution lowest-direct --extra train --extra dev --extra export pyproject.toml --output-file .venv-oldest/oldest.txt
+	.venv-oldest/bin/uv pip compile --quiet --resolution lowest-direct --extra train --extra dev --extra export --extra launchers pyproject.toml --output-file .venv-oldest/oldest.txt
 	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --requirement .venv-oldest/oldest.txt
 	.venv-oldest/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	.venv-oldest/bin/pytest
@@ -66,9 +66,12 @@ bench-colorize: setup  ## what colorizing costs, and what the fast form changes;
 bench-video: setup  ## how steady the colours of films are (3 minutes)
 	$(BIN)/python -m benchmarks.video $(CHECKPOINT)
 
+docs: setup  ## build the documentation into build/site
+	$(BIN)/mkdocs build --strict --quiet
+
 lock: setup  ## resolve constraints.txt anew
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra train --extra dev --extra export pyproject.toml --output-file constraints.txt
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra train --extra dev --extra export --extra launchers pyproject.toml --output-file constraints.txt
 
 clean:  ## remove what tools left, but neither .venv nor outputs
 	rm -rf build dist .pytest_cache .ruff_cache .coverage .import_linter_cache

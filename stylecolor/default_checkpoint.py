@@ -13,9 +13,13 @@ CHECKPOINTS = ("best.ckpt", "last.ckpt")
 PUBLISHED_COLORIZER = "siggraph17"
 
 
-def find_default_checkpoint(needs_reference: bool) -> str:
+def find_default_checkpoint(needs_reference: bool, setting: str = "--checkpoint") -> str:
     """The newest checkpoint of the joint stage, best.ckpt of its run if there is one; where no reference is followed, otherwise the
     published colorizer, if it is here.
+
+    Args:
+        needs_reference: whether a reference is to be followed.
+        setting: that names a checkpoint, for the error.
 
     Returns:
         A path, or the name of published weights.
@@ -35,6 +39,6 @@ def find_default_checkpoint(needs_reference: bool) -> str:
             return PUBLISHED_COLORIZER
         remedies.insert(0, f"`stylecolor weights fetch {PUBLISHED_COLORIZER}`")
     raise ValueError(
-        f"there is no checkpoint under {OUTPUTS.absolute() / 'joint'} or {OUTPUTS.absolute() / 'demo'}; name one with --checkpoint, or get "
+        f"there is no checkpoint under {OUTPUTS.absolute() / 'joint'} or {OUTPUTS.absolute() / 'demo'}; name one with {setting}, or get "
         f"one by {' or by '.join(remedies)}"
     )

@@ -127,6 +127,22 @@ PUBLISHED = {
             "the automatic colorizer of ECCV'16, from its authors: stage.weights=eccv16",
             "train a colorizer with stage=colorizer",
         ),
+        PublishedWeights(
+            "alexnet",
+            "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            233,
+            "BSD 3-clause",
+            "AlexNet trained on ImageNet, from torchvision: the features that LPIPS compares in evaluate.py",
+            "name a copy of it with lpips_weights",
+        ),
+        PublishedWeights(
+            "inception",
+            "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+            91,
+            "Apache 2.0",
+            "InceptionV3 trained on ImageNet, from torch-fidelity: the features that FID compares in evaluate.py",
+            "name a copy of it with fid_weights",
+        ),
     )
 }
 

@@ -71,7 +71,7 @@ def test_the_installed_command_lists_what_there_is() -> None:
 
 def test_the_installed_command_refuses_in_one_line_and_a_status() -> None:
     for arguments, part in (
-        (["fetch", "imagnet"], "error: imagnet is not one of imagenet, siggraph17, eccv16; did you mean imagenet?"),
+        (["fetch", "imagnet"], "error: imagnet is not one of imagenet, siggraph17, eccv16, alexnet, inception; did you mean imagenet"),
         (["fetch", "imagenet", "--mirror", "nowhere"], "error: imagenet: --mirror=nowhere is neither an address"),
         (["verify", "imagenet"], "error: imagenet: not verified, see above"),
     ):

@@ -14,6 +14,7 @@ from random import Random
 import pytest
 import torch
 import torchvision
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
 from stylecolor import published_weights
 from stylecolor.published_weights import PUBLISHED, PublishedWeights, find_published, obtain, torch_hub_directory
@@ -63,13 +64,17 @@ def test_the_registry_has_the_published_names_and_digits() -> None:
         "imagenet": ("vgg19-dcbb9e9d.pth", "dcbb9e9d"),
         "siggraph17": ("siggraph17-df00044c.pth", "df00044c"),
         "eccv16": ("colorization_release_v2-9b330a0b.pth", "9b330a0b"),
+        "alexnet": ("alexnet-owt-7be5be79.pth", "7be5be79"),
+        "inception": ("weights-inception-2015-12-05-6726825d.pth", "6726825d"),
     }
     assert PUBLISHED["imagenet"].url == torchvision.models.VGG19_Weights.IMAGENET1K_V1.url
+    assert PUBLISHED["alexnet"].url == torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url
+    assert PUBLISHED["inception"].url == URL_INCEPTION_V3
 
 
 def test_a_wrong_name_names_the_nearest() -> None:
     assert [weights.name for weights in find_published(["eccv16", "imagenet", "eccv16"])] == ["eccv16", "imagenet"]
-    assert len(find_published([])) == 3
+    assert len(find_published([])) == 5
     with pytest.raises(ValueError, match="did you mean siggraph17"):
         find_published(["sigraph17"])
 

@@ -1,0 +1,1 @@
+"""Measure checkpoints and training-free methods on the same pictures."""
