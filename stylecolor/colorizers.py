@@ -97,9 +97,7 @@ def _recognise(state: dict[str, Tensor], assumed: str) -> StoredColorizer:
     return StoredColorizer("siggraph17" if "model_out.0.weight" in state else assumed, {"width": width}, state)
 
 
-def load_colorizer(
-    source: str, setting: str, *, mirror: str | None = None, networks: Collection[str] = COLORIZER_NETWORKS
-) -> Colorizer:
+def load_colorizer(source: str, setting: str, *, mirror: str | None = None, networks: Collection[str] = COLORIZER_NETWORKS) -> Colorizer:
     """Build the network that a published name, a file in a published layout or one of our checkpoints holds, and load it.
 
     The distribution head, which only training looks at, is left out.
