@@ -67,7 +67,7 @@ bench-video: setup  ## how steady the colours of films are (3 minutes)
 	$(BIN)/python -m benchmarks.video $(CHECKPOINT)
 
 docs: setup  ## build the documentation into build/site
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock: setup  ## resolve constraints.txt anew
 	$(BIN)/pip install --quiet uv

@@ -63,6 +63,9 @@ def check_inputs(config: EvaluationConfig) -> list[NamedCheckpoint]:
     config.data.check_root()
     for name in ("pairs", "lpips_weights", "fid_weights"):
         path = getattr(config, name)
+        # what goes on has its own copy of the pair list
+        if name == "pairs" and config.resume is not None:
+            continue
         if path not in (None, "none") and not Path(path).is_file():
             raise ValueError(f"{name}={path}: no such file")
     trained = config.methods is None or bool(set(config.methods) & set(OF_CHECKPOINTS))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.choices import SEPARATORS
 from stylecolor.default_checkpoint import CHECKPOINTS as PREFERRED
 from stylecolor.default_checkpoint import find_default_checkpoint
 from stylecolor.errors import did_you_mean
@@ -82,7 +83,8 @@ def _find(source: str) -> str:
 def _short_name(source: str) -> str:
     path = Path(source)
     run = find_checkpoint_run(path) if path.is_file() else None
-    return path.stem if run is None else run.resolve().name
+    name = path.stem if run is None else run.resolve().name
+    return name.translate(str.maketrans(dict.fromkeys(SEPARATORS, "-")))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

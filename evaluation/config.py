@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datamodules.config import DataConfig
-from evaluation.choices import METHODS, METRICS, PRECISIONS, PROTOCOLS, SPLITS
+from evaluation.choices import METHODS, METRICS, PRECISIONS, PROTOCOLS, SEPARATORS, SPLITS
 from evaluation.figures import FIGURES
 from stylecolor.errors import check_choice, check_range
 from training.config import ACCELERATORS, LoggerConfig, check_devices
@@ -105,10 +105,10 @@ def _names(setting: str, value: Any, choices: Collection[str], none_is_fine: boo
 def _check_checkpoint(value: Any) -> None:
     if isinstance(value, dict):
         good = bool(value) and all(isinstance(part, str) and part for pair in value.items() for part in pair)
-        good = good and not any("/" in name or "=" in name for name in value)
+        good = good and not any(set(name) & set(SEPARATORS) for name in value)
     elif isinstance(value, list):
         good = bool(value) and all(isinstance(path, str) and path for path in value)
     else:
         good = value is None or (isinstance(value, str) and value != "")
     if not good:
-        raise ValueError(f"checkpoint={value} must be a path, a list of paths, or {{name: path}} with names without / and =")
+        raise ValueError(f"checkpoint={value} must be a path, a list of paths, or {{name: path}} with names without {' '.join(SEPARATORS)}")

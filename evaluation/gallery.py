@@ -59,7 +59,7 @@ def draw_gallery(
     """Colorize the chosen pairs again and write gallery/*.png and gallery/index.csv.
 
     Args:
-        pictures: the table of pictures.
+        pictures: the table of pictures, with `METRIC`.
         pairs: the pair list.
         methods: all methods.
         batches: that read the pictures.
@@ -74,7 +74,7 @@ def draw_gallery(
     rows, drawn = [], []
     for protocol, table in pictures.groupby("protocol", sort=False):
         main = main_method(methods, table)
-        if main is None or METRIC not in table:
+        if main is None:
             continue
         scores = table.loc[table["method"] == main.name, METRIC].tolist()
         of_protocol = [pair for pair in pairs if pair.protocol == protocol]

@@ -22,9 +22,11 @@ from evaluation.checkpoints import NamedCheckpoint
 from evaluation.config import EvaluationConfig
 from evaluation.curves import copy_curves
 from evaluation.dashboards import Dashboard
+from evaluation.feature_extractors import LEFT_OUT
 from evaluation.figures import FIGURES, figure_function
 from evaluation.figures.context import FigureContext, check_figures, save_figure
-from evaluation.gallery import draw_gallery
+from evaluation.gallery import METRIC, draw_gallery
+from evaluation.methods import Method
 from evaluation.pairs import Pair, PictureTable, make_pairs, read_pairs, write_pairs
 from evaluation.parts import missing_parts, read_parts, remove_parts
 from evaluation.run_directory import LOG_FILE, PAIRS_FILE, REPORT_FILE, is_complete, start_evaluation
@@ -54,6 +56,8 @@ from training.run_log import log_to
 
 CHECKPOINTS_FILE = "checkpoints.json"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+WIDTH_OF_LOGS = 140
+"""Columns of the terminal's tables where there is no terminal."""
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +116,10 @@ def _evaluate(config: EvaluationConfig, checkpoints: Sequence[NamedCheckpoint], 
     _check_unchanged(checkpoints, directory)
     fabric = make_fabric(config)
     measurer = Measurer(config, checkpoints, fabric.device)
+    _check_measures(config, measurer)
     table = _open_pictures(config)
     pairs = _make_pairs(config, table, directory)
+    _check_methods(measurer.methods, pairs)
     batches = make_batches(pairs, config.data.batch_size)
     reader = PairBatches(batches, table, config.seed)
     runs = {checkpoint.name: checkpoint.run for checkpoint in checkpoints}
@@ -124,11 +130,13 @@ def _evaluate(config: EvaluationConfig, checkpoints: Sequence[NamedCheckpoint], 
     for checkpoint in checkpoints:
         log.info("checkpoint %s: %s", checkpoint.name, checkpoint.source)
 
-    missing = missing_parts(directory, len(batches))
+    missing = missing_parts(directory, len(batches), measurer.names, measurer.set_metrics is not None)
     if len(missing) < len(batches):
         log.info("%d of %d batches are measured already", len(batches) - len(missing), len(batches))
     if missing:
-        job = Job(config, directory, list(checkpoints), table, [batches[number] for number in missing])
+        # other processes do not wait for what cannot be fetched again
+        left_out = {f"{name}_weights": LEFT_OUT for name in measurer.unavailable}
+        job = Job(replace(config, **left_out), directory, list(checkpoints), table, [batches[number] for number in missing])
         measure_batches(fabric, job, measurer)
 
     parts = read_parts(directory, len(batches))
@@ -149,7 +157,7 @@ def _evaluate(config: EvaluationConfig, checkpoints: Sequence[NamedCheckpoint], 
     copy_curves(checkpoints, directory)
 
     strips = []
-    if config.gallery:
+    if config.gallery and METRIC in measurer.names:
         strips = draw_gallery(pictures, pairs, measurer.methods, reader, config, fabric.device, directory)
     figures = _draw_figures(replace(context, points=tables.get("points")), directory)
     dashboard.show_tables(tables, summary)
@@ -161,15 +169,46 @@ def _evaluate(config: EvaluationConfig, checkpoints: Sequence[NamedCheckpoint], 
 def _warn_of_ignored(config: EvaluationConfig) -> None:
     ignored = {}
     default = type(config.data)()
-    if config.data.references != default.references:
-        ignored["data.references"] = "protocols say which references are used"
+    for name in ("references", "top_k"):
+        if getattr(config.data, name) != getattr(default, name):
+            ignored[f"data.{name}"] = "protocols say which references are used"
     if config.data.label_maps != "none" and not _shows_regions(config):
         ignored["data.label_maps"] = "whole pictures are matched"
+    if config.gallery and config.metrics is not None and METRIC not in config.metrics:
+        ignored["gallery"] = f"its pictures are ordered by {METRIC}, which metrics leaves out"
     if config.pairs is not None:
         fresh = EvaluationConfig()
         ignored |= {name: "pairs names them" for name in ("protocols", "limit") if getattr(config, name) != getattr(fresh, name)}
     for name, why in ignored.items():
         log.warning("%s is ignored: %s", name, why)
+
+
+def _check_measures(config: EvaluationConfig, measurer: Measurer) -> None:
+    """Refuse an evaluation that would measure nothing of what was asked for.
+
+    Raises:
+        ValueError: when no metric can be had, and for `points` without a colorizer that takes hints.
+    """
+    if not measurer.names and measurer.set_metrics is None:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in measurer.unavailable.items())
+        raise ValueError(f"metrics: none of them is available here ({reasons})")
+    if config.points and not any(checkpoint.takes_hints for checkpoint in measurer.loaded):
+        raise ValueError("points: needs a checkpoint of stage=joint or colorizer whose network takes hints; name one with checkpoint=FILE")
+
+
+def _check_methods(methods: Sequence[Method], pairs: Sequence[Pair]) -> None:
+    """Warn of methods that nothing is measured of.
+
+    Raises:
+        ValueError: when that is all of them.
+    """
+    protocols = list(dict.fromkeys(pair.protocol for pair in pairs))
+    idle = [method.name for method in methods if not any(map(method.takes_part, protocols))]
+    why = f"not measured in protocols={','.join(protocols)}: auto has only gray and colorizer, and reconstruction is of self"
+    if len(idle) == len(methods):
+        raise ValueError(f"methods={','.join(idle)}: {why}; choose other protocols or methods")
+    if idle:
+        log.warning("%s: %s", name_few(idle), why)
 
 
 def _check_unchanged(checkpoints: Sequence[NamedCheckpoint], directory: Path) -> None:
@@ -254,7 +293,8 @@ def _finish(summary: pd.DataFrame, oracles: Sequence[str], directory: Path) -> N
     """Make the page and say where everything is; what was measured is in the tables now."""
     page = render_report(directory, directory / REPORT_FILE)
     remove_parts(directory)
-    console = Console()
+    # a log file has no width of its own; at the usual 80 columns the headings would be cut
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_LOGS)
     print_summary(summary, oracles, console)
     console.print(f"page: {page}", soft_wrap=True)
     console.print(f"tables and pictures: {directory}", soft_wrap=True)

@@ -13,13 +13,11 @@ from torch.nn.functional import interpolate
 
 from datamodules.dataset import ConcatenatedDataset, PictureDataset
 from datamodules.references import References
+from evaluation.choices import PROTOCOLS
 from stylecolor.cache_directory import cache_directory
 from stylecolor.errors import check_choice, did_you_mean, name_few
 from stylecolor.whole_file import written_whole
 
-PROTOCOLS = ("self", "palette", "random", "auto")
-"""self: the target's own colour picture, see `own_reference`; palette: the other picture with the nearest palette; random: any other
-picture; auto: none."""
 OWN_REFERENCE_SHARE = 0.875
 """Of the sides of the target that its own reference shows."""
 
@@ -93,7 +91,7 @@ def make_pairs(
 
     Args:
         dataset: of the split.
-        protocols: some of `PROTOCOLS`.
+        protocols: some of `evaluation.choices.PROTOCOLS`.
         limit: number of targets; None takes all.
         seed: of the draws of protocol random.
         cache: where groups and nearest palettes are kept; None takes the usual one.

@@ -2,10 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float32
@@ -54,22 +55,35 @@ def read_part(directory: Path, number: int) -> Part:
         ValueError: when it is damaged.
     """
     path = part_file(directory, number)
+    features = path.with_suffix(".npz")
     try:
         contents = json.loads(path.read_text())
         part = Part(**contents)
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: is damaged; remove it, and the evaluation that goes on measures its pictures again") from error
-    features = path.with_suffix(".npz")
-    if features.is_file():
-        with np.load(features) as arrays:
-            part.features = dict(arrays)
+        if features.is_file():
+            with np.load(features) as arrays:
+                part.features = dict(arrays)
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise ValueError(
+            f"{path}: it or {features.name} is damaged; remove both, and the evaluation that goes on measures their pictures again"
+        ) from error
     return part
 
 
-def missing_parts(directory: Path, batches: int) -> list[int]:
-    """The numbers of the batches that are not done."""
+def missing_parts(directory: Path, batches: int, metrics: Collection[str], features: bool) -> list[int]:
+    """The numbers of the batches that are not done, or lack a metric or FID's features, whose weights could not be had when they were.
+
+    Raises:
+        ValueError: when one is damaged.
+    """
     remove_stale_parts(directory / PARTS)
-    return [number for number in range(batches) if not part_file(directory, number).is_file()]
+    return [number for number in range(batches) if not _is_done(directory, number, metrics, features)]
+
+
+def _is_done(directory: Path, number: int, metrics: Collection[str], features: bool) -> bool:
+    if not part_file(directory, number).is_file():
+        return False
+    part = read_part(directory, number)
+    return all(metric in row for row in part.rows for metric in metrics) and (bool(part.features) or not features)
 
 
 def read_parts(directory: Path, batches: int) -> Sequence[Part]:

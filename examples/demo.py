@@ -1,5 +1,5 @@
 """Train the three stages on the sample data set, colorize pictures of scenes that training never saw, and draw the losses; then colorize
-a photograph, a folder and a clip by the command line.
+a photograph, a folder and a clip by the command line, and measure it all beside methods that need no training.
 
 `make demo` runs this. Everything it writes is in one directory under outputs/demo/.
 """
@@ -27,6 +27,7 @@ matplotlib.use("Agg")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PICTURES = 8
+EVALUATED = 16
 
 
 def main() -> None:
@@ -44,9 +45,11 @@ def main() -> None:
     curves = directory / "losses.png"
     draw_losses(runs, curves)
     commands = try_command_line(directory)
+    report = evaluate(runs, directory / "evaluation")
     print(f"\nDone in {time.perf_counter() - start:.0f} s. Look at")
     print(f"  {results}   grey pictures of unseen scenes in the colours of their references")
     print(f"  {curves}    what each stage learned")
+    print(f"  {report}   the page that compares it with other methods, with figures: open it in a browser")
     print(f"  {directory}/*/samples/   the validation pictures on the way")
     print("These commands made the pictures in own/; give them yours, and the newest checkpoint is found without --checkpoint:")
     for command in commands:
@@ -65,6 +68,26 @@ def try_command_line(directory: Path) -> list[list[str]]:
     for command in commands:
         run([sys.executable, "-m", "stylecolor.cli", *command])
     return commands
+
+
+def evaluate(runs: dict[str, Path], directory: Path) -> Path:
+    """Compare the joint checkpoint with the methods that need no training, on the unseen scenes."""
+    print("\n== evaluation ==", flush=True)
+    settings = [
+        f"checkpoint={runs['joint'] / 'checkpoints' / 'best.ckpt'}",
+        "data=sample",
+        "data.image_size=128",
+        f"limit={EVALUATED}",
+        "points=[0,1,2,5,10,20,50,100,200,501]",
+        "figures=[losses,total,pipeline,precolorization,sites,references,hints]",
+        # their networks would have to be fetched
+        "lpips_weights=none",
+        "fid_weights=none",
+        "logger=csv",
+        f"hydra.run.dir={directory}",
+    ]
+    run([sys.executable, str(REPOSITORY / "evaluate.py"), *settings])
+    return directory / "report.html"
 
 
 def train(stage: str, directory: Path, *settings: str) -> None:

@@ -75,7 +75,9 @@ class GridSweeper(Sweeper):
             size = self.max_batch_size or len(jobs)
             for first in range(0, len(jobs), size):
                 self.jobs.run(jobs[first : first + size], first)
-            self.jobs.tell_best()
+            # the values of different stages cannot be compared
+            if len({experiment.stage.monitor for experiment, _ in composed}) == 1:
+                self.jobs.tell_best()
             self.jobs.tell_failures()
 
 

@@ -77,7 +77,12 @@ class StudyOfJobs:
         experiment, _ = self.jobs.compose(self._overrides(first))
         for key, (_, *others) in ends.items():
             for value in others:
-                self.jobs.compose(self._overrides({**first, key: value}))
+                stage = self.jobs.compose(self._overrides({**first, key: value}))[0].stage
+                if stage.monitor != experiment.stage.monitor:
+                    raise ValueError(
+                        f"sweep={self.settings.name}: {key}={first[key]} is judged by {experiment.stage.monitor}, and {key}={value} by "
+                        f"{stage.monitor}, which cannot be compared; search them one after the other"
+                    )
         return experiment
 
     def _open_study(self, mode: str) -> optuna.Study:

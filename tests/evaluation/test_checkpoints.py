@@ -37,6 +37,11 @@ def test_checkpoints_are_called_by_their_runs_or_files(joint: Path, tmp_path: Pa
     assert name_checkpoints({"mine": str(joint)}) == [NamedCheckpoint("mine", str(joint / "checkpoints" / "best.ckpt"))]
 
 
+def test_names_hold_no_separators_of_tables(tmp_path: Path) -> None:
+    (tmp_path / "a|b=c.ckpt").touch()
+    assert [checkpoint.name for checkpoint in name_checkpoints(str(tmp_path / "a|b=c.ckpt"))] == ["a-b-c"]
+
+
 def test_the_newest_joint_checkpoint_is_taken_where_none_is_named(joint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "project")
     assert name_checkpoints(None)[0].source == "outputs/joint/second/checkpoints/best.ckpt"

@@ -306,7 +306,7 @@ REFUSED = [
     (["trainer.accelerator=tpu"], "trainer.accelerator"),
     (["checkpoint=nowhere.ckpt"], "checkpoint=nowhere.ckpt: no such file"),
     (["checkpoint=[]"], "checkpoint=[]"),
-    (["checkpoint={a/b: x}"], "names without /"),
+    (["checkpoint={a/b: x}"], "names without / = |"),
     (["checkpoint=sigraph17"], "did you mean siggraph17"),
     (["checkpoint=."], "holds no checkpoints/best.ckpt"),
     ([], "checkpoint=FILE"),
@@ -326,6 +326,28 @@ def test_what_does_not_fit_is_refused_in_one_line(arguments: list[str], named: s
     assert named in refusal(tmp_path, *settings, *(argument for argument in arguments if argument not in settings))
     if "split=test" not in arguments:
         assert not list(tmp_path.rglob("config.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["methods=[reinhard]", "protocols=[auto]"], "methods=reinhard: not measured in protocols=auto"),
+        (["methods=[gray]", "metrics=[fid]"], "metrics: none of them is available here (fid: fid_weights=none"),
+        (["methods=[gray]", "points=[1]", "checkpoint=transfer"], "points: needs a checkpoint"),
+    ],
+)  # fmt: skip
+def test_an_evaluation_that_would_measure_nothing_is_refused(arguments: list[str], named: str, tmp_path: Path, checkpoint: Path) -> None:
+    chosen = [argument.replace("=transfer", f"={checkpoint.with_name('transfer.ckpt')}") for argument in arguments]
+    assert named in refusal(tmp_path, *tiny(*chosen), "hydra.run.dir=run")
+    assert not (tmp_path / "run" / "parts").exists()
+
+
+def test_a_gallery_without_the_metric_that_orders_it_is_left_out(tmp_path: Path) -> None:
+    run_main(tmp_path, *tiny("methods=[gray,reinhard]", "protocols=[auto]", "metrics=[colorfulness]"), "hydra.run.dir=run")
+    log = (tmp_path / "run" / "evaluate.log").read_text()
+    assert "gallery is ignored: its pictures are ordered by ciede2000" in log
+    assert "reinhard: not measured in protocols=auto" in log
+    assert not (tmp_path / "run" / "gallery").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "picture", "another format"])

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from datamodules.dataset import ConcatenatedDataset, PictureDataset
-from evaluation.pairs import PROTOCOLS, Pair, PictureTable, make_pairs, own_reference, read_pairs, write_pairs
+from evaluation.choices import PROTOCOLS
+from evaluation.pairs import Pair, PictureTable, make_pairs, own_reference, read_pairs, write_pairs
 from tests.data import photograph
 from tests.datamodules.modules import make_module, part
 

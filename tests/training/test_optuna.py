@@ -172,6 +172,15 @@ def test_the_best_of_a_psnr_is_the_highest(tmp_path: Path, play: Any, capfd: pyt
     assert open_study(tmp_path / "s").best_value == 22
 
 
+def test_no_job_of_a_grid_is_the_best_of_different_stages(tmp_path: Path, play: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    for stages, best in (("colorizer,joint", "best val/psnr: 22"), ("transfer,colorizer", "")):
+        play(*values(20.0, 22.0))
+        run_main(tmp_path, "-m", f"stage={stages}", f"hydra.sweep.dir={stages.replace(',', '-')}")
+        printed = capfd.readouterr().out
+        assert best in printed
+        assert ("best" in printed) == bool(best)
+
+
 def test_pruned_jobs_are_told_to_the_study(tmp_path: Path, play: Any) -> None:
     jobs = play(*values(3.0), {"value": 4.0, "pruned": True})
     run_main(tmp_path, *SWEEP, "sweep.n_trials=2", "sweep.pruner=hyperband")
@@ -277,6 +286,7 @@ def test_ranges_are_hydras_own(value: str, expected: Any) -> None:
         (["sweep=grid", "seed=1,2", "sweep.n_trials=3"], "sweep=optuna"),
         (["seed=1,2", RATES], "sweep=optuna"),
         (["sweep=optuna"], "nothing to search"),
+        (["sweep=optuna", "stage=colorizer,joint,transfer"], "stage=transfer by val/loss"),
         (["sweep=optuna", "stage.optimizer.rl=interval(0,1)"], "stage.optimizer.lr"),
         (["sweep=optuna", "stage.width=0.5,-1"], "stage.width=-1"),
         (["sweep=optuna", "stage.width=interval(-1,1)"], "stage.width=-1"),
