@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from stylecolor.overrides import hydra_value
 from training.composition import COMPOSITION_ERRORS, check_inputs, compose, expand_resume, expand_sweep_resume, explain, to_experiment
 from training.outcomes import RESULT_VARIABLE, Interrupted, Pruned, SweepFailed
 from training.ranks import global_rank
@@ -35,7 +36,7 @@ def train() -> float | None:
             directory.rmdir()
         raise
     # Lightning starts further processes with these arguments: they must compose the same run
-    sys.argv += [f'hydra.run.dir="{directory}"', *(f'{setting}="{path}"' for setting, path in found.items())]
+    sys.argv += [f"{setting}={hydra_value(path)}" for setting, path in {"hydra.run.dir": str(directory), **found}.items()]
     # these seconds of imports are spent only once the settings are known to be good
     from training.job import run_job
 

@@ -20,6 +20,8 @@ LEFT_OUT = "none"
 MIRROR = "weights_mirror"
 """The setting that names a mirror of the published ones."""
 LPIPS_EXTRACTOR = "AlexNet of torchvision, with the linear weights of LPIPS 0.1 that torchmetrics holds"
+LPIPS_MINIMUM_SIDE = 32
+"""px: of smaller pictures, sides being multiples of 8, AlexNet's poolings leave nothing."""
 FID_EXTRACTOR = (
     "InceptionV3 of the original FID (torch-fidelity's conversion of 2015-12-05), 2048 features of the last pooling, "
     "pictures resized to 299 x 299 with antialiasing (torchmetrics)"

@@ -29,7 +29,7 @@ from evaluation.gallery import METRIC, draw_gallery
 from evaluation.methods import Method
 from evaluation.pairs import Pair, PictureTable, make_pairs, read_pairs, write_pairs
 from evaluation.parts import missing_parts, read_parts, remove_parts
-from evaluation.run_directory import LOG_FILE, PAIRS_FILE, REPORT_FILE, is_complete, start_evaluation
+from evaluation.run_directory import CHECKPOINTS_FILE, LOG_FILE, PAIRS_FILE, REPORT_FILE, is_complete, start_evaluation
 from evaluation.runner import Job, Measurer, make_fabric, measure_batches
 from evaluation.tables import (
     COSTS,
@@ -54,7 +54,6 @@ from training.loggers import close_loggers
 from training.outcomes import Interrupted
 from training.run_log import log_to
 
-CHECKPOINTS_FILE = "checkpoints.json"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 WIDTH_OF_LOGS = 140
 """Columns of the terminal's tables where there is no terminal."""
@@ -119,7 +118,7 @@ def _evaluate(config: EvaluationConfig, checkpoints: Sequence[NamedCheckpoint], 
     _check_measures(config, measurer)
     table = _open_pictures(config)
     pairs = _make_pairs(config, table, directory)
-    _check_methods(measurer.methods, pairs)
+    _check_methods(config, measurer.methods, pairs)
     batches = make_batches(pairs, config.data.batch_size)
     reader = PairBatches(batches, table, config.seed)
     runs = {checkpoint.name: checkpoint.run for checkpoint in checkpoints}
@@ -196,8 +195,8 @@ def _check_measures(config: EvaluationConfig, measurer: Measurer) -> None:
         raise ValueError("points: needs a checkpoint of stage=joint or colorizer whose network takes hints; name one with checkpoint=FILE")
 
 
-def _check_methods(methods: Sequence[Method], pairs: Sequence[Pair]) -> None:
-    """Warn of methods that nothing is measured of.
+def _check_methods(config: EvaluationConfig, methods: Sequence[Method], pairs: Sequence[Pair]) -> None:
+    """Warn of chosen methods that nothing is measured of.
 
     Raises:
         ValueError: when that is all of them.
@@ -207,7 +206,7 @@ def _check_methods(methods: Sequence[Method], pairs: Sequence[Pair]) -> None:
     why = f"not measured in protocols={','.join(protocols)}: auto has only gray and colorizer, and reconstruction is of self"
     if len(idle) == len(methods):
         raise ValueError(f"methods={','.join(idle)}: {why}; choose other protocols or methods")
-    if idle:
+    if idle and config.methods is not None:
         log.warning("%s: %s", name_few(idle), why)
 
 

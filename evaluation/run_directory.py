@@ -10,6 +10,8 @@ from training.run_directory import CONFIG_FILE, write_config
 LOG_FILE = "evaluate.log"
 PAIRS_FILE = "pairs.csv"
 REPORT_FILE = "report.html"
+CHECKPOINTS_FILE = "checkpoints.json"
+"""What the checkpoints were when the evaluation began."""
 PARTS = "parts"
 """Holds what is measured until everything is done, see `evaluation.parts`."""
 
@@ -35,12 +37,16 @@ def find_evaluation(resume: str) -> Path:
 def start_evaluation(directory: Path, config: EvaluationConfig) -> None:
     """Make the directory of a fresh evaluation and write its settings into it.
 
+    One that was refused before it had its pairs measured nothing, and gives way.
+
     Raises:
         ValueError: when the directory holds a run already.
     """
-    if (directory / CONFIG_FILE).is_file():
+    refused = (directory / LOG_FILE).is_file() and not (directory / PAIRS_FILE).exists()
+    if (directory / CONFIG_FILE).is_file() and not refused:
         raise ValueError(f"hydra.run.dir={directory}: holds a run already; go on with resume={directory}, or name another directory")
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / CHECKPOINTS_FILE).unlink(missing_ok=True)
     write_config(directory, config)
 
 

@@ -27,6 +27,7 @@ from evaluation.batches import PairBatch, PairBatches, to_pictures
 from evaluation.checkpoints import NamedCheckpoint
 from evaluation.choices import METRICS
 from evaluation.config import EvaluationConfig
+from evaluation.feature_extractors import LPIPS_MINIMUM_SIDE
 from evaluation.methods import Method, Pictures, make_methods, round_to_8_bits
 from evaluation.metrics import PictureMetrics, mean_ab_error, psnr
 from evaluation.networks import LoadedCheckpoint, load_checkpoints
@@ -250,11 +251,16 @@ def make_metrics(config: EvaluationConfig, device: torch.device) -> tuple[Pictur
     """What is measured of every picture, and of all of a method's.
 
     Raises:
-        ValueError: for weights that are missing or damaged.
+        ValueError: for weights that are missing or damaged, and pictures that are too small for LPIPS.
     """
     wanted = METRICS if config.metrics is None else config.metrics
     weights = {name: getattr(config, f"{name}_weights") if name in wanted else "none" for name in ("lpips", "fid")}
     metrics = PictureMetrics(device, weights["lpips"], config.weights_mirror)
+    if "lpips" in metrics.names and config.data.image_size < LPIPS_MINIMUM_SIDE:
+        raise ValueError(
+            f"data.image_size={config.data.image_size}: LPIPS needs pictures of {LPIPS_MINIMUM_SIDE} px or more; "
+            "leave it out with lpips_weights=none"
+        )
     return metrics, SetMetrics(device, weights["fid"], config.weights_mirror)
 
 

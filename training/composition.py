@@ -27,6 +27,7 @@ from datamodules import DATA_MODULES, DataConfig
 from lightning_modules import STAGES
 from lightning_modules.config import ExemplarConfig, JointConfig, StageConfig
 from stylecolor.errors import did_you_mean
+from stylecolor.overrides import hydra_value
 from training.config import LOGGERS, ExperimentConfig, TrainerConfig
 from training.run_directory import CONFIG_FILE, find_run
 from training.sweep_config import SWEEPS, CommandConfig
@@ -264,7 +265,7 @@ def expand_resume(arguments: list[str], entry: EntryPoint = TRAINING) -> list[st
     }
     changes = [argument for argument in arguments if _split(argument)[0] != "resume"]
     settings = [f"{group}={choice}" for group, choice in choices.items()]
-    settings += [f"{key}={quote(value)}" for key, value in {**leaves, "resume": resume}.items()]
+    settings += [f"{key}={hydra_value(value)}" for key, value in {**leaves, "resume": resume}.items()]
     return settings + changes
 
 
@@ -293,11 +294,11 @@ def expand_sweep_resume(arguments: list[str]) -> list[str]:
         if not name.startswith(("sweep.", "hydra.launcher", "hydra/launcher")):
             raise ValueError(f"sweep.resume={resume}: {name} cannot change in a sweep that goes on; leave it out, or start a new sweep")
     kept = [override for override in saved if _split(override)[0] not in {*given, "hydra.sweep.dir"}]
-    return ["-m", *kept, *changes, f"hydra.sweep.dir={quote(resume)}"]
+    return ["-m", *kept, *changes, f"hydra.sweep.dir={hydra_value(resume)}"]
 
 
 def _is_same(given: str, saved: Any) -> bool:
-    if given == quote(saved) or given == str(saved):
+    if given == hydra_value(saved) or given == str(saved):
         return True
     try:
         return float(given) == saved
@@ -317,21 +318,6 @@ def _leaves(values: dict[str, Any], settings: Collection[str], prefix: str = "")
             yield from _leaves(value, settings, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def quote(value: Any) -> str:
-    """A value in Hydra's override grammar."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{','.join(map(quote, value))}]"
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{key}: {quote(item)}' for key, item in value.items())}}}"
-    if isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return str(value)
 
 
 def to_experiment(config: DictConfig) -> ExperimentConfig:

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from stylecolor.overrides import hydra_value
 from training.outcomes import RESULT_VARIABLE, SWEEP_VARIABLE
 from training.run_directory import LOG_FILE
 
@@ -84,7 +85,7 @@ def run_job_process(program: Path, overrides: Sequence[str], directory: Path, sw
         if environment.get("SLURM_NTASKS", "1") == "1":
             # a job that has one task starts its further processes itself
             environment = {name: value for name, value in environment.items() if name not in _OF_OTHER_RANKS}
-        command = [sys.executable, str(program), *overrides, f'hydra.run.dir="{directory}"', "hydra.mode=RUN"]
+        command = [sys.executable, str(program), *overrides, f"hydra.run.dir={hydra_value(str(directory))}", "hydra.mode=RUN"]
         # in a session of its own, so that a Ctrl-C of the terminal reaches it once, through this process
         signals.job = subprocess.Popen(command, env=environment, start_new_session=True)
         if signals.received:

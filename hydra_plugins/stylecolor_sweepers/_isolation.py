@@ -24,7 +24,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_modules.config import StageConfig
-from training.composition import quote, register, to_experiment
+from stylecolor.overrides import hydra_value
+from training.composition import register, to_experiment
 from training.config import ExperimentConfig
 from training.outcomes import Interrupted, SweepFailed
 from training.ranks import global_rank
@@ -134,7 +135,7 @@ class IsolatedJobs:
             ]
         )
         # said outright, since a launcher's processes would name the sweep by another time
-        return [[*overrides, f"hydra.sweep.dir={quote(str(directory))}"] for overrides, directory in jobs]
+        return [[*overrides, f"hydra.sweep.dir={hydra_value(str(directory))}"] for overrides, directory in jobs]
 
     def run(self, jobs: Sequence[Sequence[str]], first: int) -> None:
         """Run what `add` has returned; how each job ended, the table tells.

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hydra_plugins.stylecolor_sweepers._isolation import IsolatedJobs
 from stylecolor.errors import one_line
-from training.composition import quote
+from stylecolor.overrides import hydra_value
 from training.config import ExperimentConfig
 from training.outcomes import TRIAL_VARIABLE
 from training.sweep_config import OptunaSweepConfig
@@ -149,7 +149,7 @@ class StudyOfJobs:
         address = TrialAddress(
             self.url, self.name, trial._trial_id, settings.pruner, settings.n_startup_trials, settings.n_warmup_steps
         )  # fmt: skip
-        return f"+hydra.job.env_set.{TRIAL_VARIABLE}={quote(address.to_json())}"
+        return f"+hydra.job.env_set.{TRIAL_VARIABLE}={hydra_value(address.to_json())}"
 
     def _conclude(self, trial: Trial, row: Job) -> None:
         status, error = row.status, row.error

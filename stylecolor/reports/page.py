@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stylecolor import __version__
+from stylecolor.overrides import hydra_value
 from stylecolor.reports.charts import DrawnLine, short_value
-from stylecolor.reports.command_line import hydra_value
 from stylecolor.reports.pictures import QUALITY
 from stylecolor.reports.templating import make_environment
 from stylecolor.whole_file import written_whole

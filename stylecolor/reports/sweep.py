@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from stylecolor.overrides import hydra_value
 from stylecolor.reports.charts import (
     Line,
     LineChart,
@@ -20,7 +21,7 @@ from stylecolor.reports.charts import (
     short_value,
     thin_out,
 )
-from stylecolor.reports.command_line import hydra_value, shell_command
+from stylecolor.reports.command_line import shell_command
 from stylecolor.reports.comparison import choose_decimals
 from stylecolor.reports.tables import Settings, read_json, read_settings, read_table
 from stylecolor.reports.training_run import find_best, monitored, read_log, read_metrics, read_state

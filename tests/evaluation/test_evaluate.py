@@ -210,6 +210,13 @@ def test_an_evaluation_does_not_go_on_with_another_checkpoint(tmp_path: Path, ch
     assert "holds a run already" in refusal(tmp_path, *tiny(f"checkpoint={own}"), "hydra.run.dir=run")
 
 
+def test_an_evaluation_that_was_refused_does_not_block_its_directory(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("no pair list")
+    refusal(tmp_path, *tiny(f"checkpoint={checkpoint}"), "pairs=bad.csv", "hydra.run.dir=run")
+    run_main(tmp_path, *tiny(f"checkpoint={checkpoint}"), "hydra.run.dir=run")
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
 def test_fid_and_lpips_come_from_local_weights(tmp_path: Path, alexnet_file: Path, inception_file: Path) -> None:
     weights = [f"lpips_weights={alexnet_file}", f"fid_weights={inception_file}"]
     run_main(tmp_path, *tiny(*FREE, *weights, "metrics=[lpips,fid,psnr]"), "hydra.run.dir=run")
@@ -222,6 +229,11 @@ def test_fid_and_lpips_come_from_local_weights(tmp_path: Path, alexnet_file: Pat
     notes = json.loads((tmp_path / "run" / "notes.json").read_text())
     assert str(inception_file) in notes["feature_extractors"]["fid"]
     assert "biased" in notes["fid_caution"]
+
+
+def test_pictures_that_are_too_small_for_lpips_are_refused(tmp_path: Path, alexnet_file: Path) -> None:
+    message = refusal(tmp_path, *tiny(*FREE, f"lpips_weights={alexnet_file}", "data.image_size=24"))
+    assert "data.image_size=24: LPIPS needs pictures of 32 px" in message
 
 
 def test_several_checkpoints_are_compared_under_their_names(tmp_path: Path, checkpoint: Path) -> None:
