@@ -156,8 +156,9 @@ def test_a_resumed_stage_has_the_networks_of_its_checkpoint(make: Make, tmp_path
     assert resumed.networks() == stage.networks()
 
 
-def test_resuming_with_another_width_is_refused(make: Make, tmp_path: Path) -> None:
-    stage = make()
+@pytest.mark.parametrize("make_own", [make_transfer_stage, make_colorizer_stage])
+def test_resuming_with_another_width_is_refused(make_own: Make, tmp_path: Path) -> None:
+    stage = make_own()
     resumed = read_checkpoint(save_checkpoint(stage, tmp_path / "own.ckpt"), "resume", (stage.config.name,))
     stage.config.width = 0.25
     with pytest.raises(ValueError, match=r"resume=.*own\.ckpt: was trained with stage\.width=0\.125, this run has stage\.width=0\.25"):
