@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,6 +32,31 @@ def test_all_frames_are_read_with_their_times(tmp_path: Path) -> None:
         assert np.abs(frame.pixels.astype(int) - original).mean() < 6
     assert sum(packet.size for packet in packets) > 0
     assert {packet.stream_index for packet in packets} == {1}
+
+
+FORK = """
+import gc, os, signal, sys
+from pathlib import Path
+import av
+from stylecolor.video.reading import VideoReader
+path = Path(sys.argv[1])
+with av.open(str(path)) as film:
+    frame = next(film.decode(video=0))
+with VideoReader(path) as reader:
+    reader._pixels(frame)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    del frame
+    gc.collect()
+    os._exit(0)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_process_that_is_forked_after_a_conversion_frees_its_frame(tmp_path: Path) -> None:
+    path = make_film(tmp_path / "film.mp4", pan())
+    assert subprocess.run([sys.executable, "-c", FORK, path], check=False).returncode == 0
 
 
 def test_the_length_is_known_beforehand(tmp_path: Path) -> None:
