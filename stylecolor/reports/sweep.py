@@ -24,7 +24,7 @@ from stylecolor.reports.charts import (
 from stylecolor.reports.command_line import shell_command
 from stylecolor.reports.comparison import choose_decimals
 from stylecolor.reports.tables import Settings, read_json, read_settings, read_table
-from stylecolor.reports.training_run import find_best, monitored, read_log, read_metrics, read_state
+from stylecolor.reports.training_run import Monitored, find_best, monitored, monitored_by, read_log, read_metrics, read_state
 
 JOBS_FILE = "jobs.csv"
 SWEEP_FILE = "sweep.json"
@@ -47,8 +47,24 @@ class Job:
     overrides: dict[str, str]
     directory: Path | None
     error: str
+    judged_by: Monitored
     link: str = ""
     """To its own page, relative to the sweep's."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Jobs that are judged by the same metric, best first, and what the page draws of them."""
+
+    judged_by: Monitored
+    jobs: list[Job]
+    best: Job | None
+    decimals: int
+    command: str
+    """Repeats the best job; empty where there is none."""
+    parallel: ParallelCoordinates | None
+    scatters: list[LineChart]
+    curves: LineChart | None
 
 
 def is_sweep(directory: Path) -> bool:
@@ -87,45 +103,66 @@ def describe_sweep(directory: Path, beside: Path) -> dict[str, Any]:
     settings = next((path / "config.yaml" for path in directories if (path / "config.yaml").is_file()), None)
     if not metric and settings is not None:
         metric, mode = monitored(read_settings(settings))
-    metric, mode = metric or "value", mode if mode in ("min", "max") else "min" if metric.endswith("loss") else "max"
-    jobs = _read_jobs(directory) if has_table else _jobs_by_directories(directories, metric, mode)
+    judged_by = Monitored(metric or "value", mode if mode in ("min", "max") else "min" if metric.endswith("loss") else "max")
+    jobs = _read_jobs(directory, judged_by) if has_table else _jobs_by_directories(directories, judged_by)
     jobs = [replace(job, link=_link(job, beside)) for job in jobs]
-    jobs.sort(key=lambda job: (_badness(job, mode), int(job.number) if job.number.isdigit() else 0))
     searched = _searched(jobs)
-    best = next((job for job in jobs if np.isfinite(job.value) and job.status not in ("pruned", "failed")), None)
+    # the sweep's own first, which stands for all while there are no jobs
+    metrics = dict.fromkeys([judged_by, *(job.judged_by for job in jobs)])
+    groups = {metric: [job for job in jobs if job.judged_by == metric] for metric in metrics}
     return {
         "title": f"Sweep {directory.resolve().name}",
-        "metric": metric,
-        "mode": mode,
         "sweeper": str(told.get("sweeper") or ""),
-        "jobs": jobs,
+        "contests": [_contest(metric, group, searched, has_table) for metric, group in groups.items() if group or not jobs],
         "counts": {status: number for status in STATUSES if (number := sum(job.status == status for job in jobs))},
         "searched": searched,
         "shows_errors": any(job.error for job in jobs),
         "fixed": _fixed(jobs, searched),
         "has_table": has_table,
-        "best": best,
-        "decimals": choose_decimals([(job.value, np.nan, np.nan) for job in jobs]),
-        "command": shell_command("python", "train.py", overrides=_best_overrides(best, has_table)) if best else "",
-        "parallel": _parallel(jobs, searched, metric, mode),
-        "scatters": [_scatter(jobs, name, metric) for name in searched if sum(np.isfinite(job.value) for job in jobs) > 1],
-        "curves": _curves(jobs, metric),
     }
 
 
-def _badness(job: Job, mode: str) -> float:
-    return np.inf if np.isnan(job.value) else job.value if mode == "min" else -job.value
+def _contest(judged_by: Monitored, jobs: Sequence[Job], searched: Sequence[str], has_table: bool) -> Contest:
+    jobs = sorted(jobs, key=lambda job: (_badness(job), int(job.number) if job.number.isdigit() else 0))
+    best = next((job for job in jobs if np.isfinite(job.value) and job.status not in ("pruned", "failed")), None)
+    differing = [name for name in searched if len({job.overrides.get(name) for job in jobs}) > 1]
+    metric = judged_by.metric
+    return Contest(
+        judged_by,
+        jobs,
+        best,
+        decimals=choose_decimals([(job.value, np.nan, np.nan) for job in jobs]),
+        command=shell_command("python", "train.py", overrides=_best_overrides(best, has_table)) if best else "",
+        parallel=_parallel(jobs, differing, metric),
+        scatters=[_scatter(jobs, name, metric) for name in differing if sum(np.isfinite(job.value) for job in jobs) > 1],
+        curves=_curves(jobs, metric),
+    )
 
 
-def _read_jobs(directory: Path) -> list[Job]:
+def _badness(job: Job) -> float:
+    return np.inf if np.isnan(job.value) else job.value if job.judged_by.mode == "min" else -job.value
+
+
+def _read_jobs(directory: Path, judged_by: Monitored) -> list[Job]:
     table = read_table(directory / JOBS_FILE, ("number", "status", "value", "seconds", "overrides", "directory", "error"))
     values, seconds = table.numbers("value"), table.numbers("seconds")
     names = ("number", "status", "overrides", "directory", "error")
     rows = zip(*(table.text(name) for name in names), strict=True)
-    return [
-        Job(number, status, float(value), float(time), _split(overrides, table.path, number), _inside(directory, place or number), error)
-        for (number, status, overrides, place, error), value, time in zip(rows, values, seconds, strict=True)
-    ]
+    jobs = []
+    for (number, status, written, place, error), value, time in zip(rows, values, seconds, strict=True):
+        overrides, own = _split(written, table.path, number), _inside(directory, place or number)
+        judged = _monitored_by_job(overrides, own) or judged_by
+        jobs.append(Job(number, status, float(value), float(time), overrides, own, error, judged))
+    return jobs
+
+
+def _monitored_by_job(overrides: dict[str, str], directory: Path | None) -> Monitored | None:
+    """None for a job that leaves it to the sweep, or has not begun."""
+    if "stage" in overrides:
+        return monitored_by(overrides["stage"])
+    if "experiment" in overrides and directory is not None and (directory / "config.yaml").is_file():
+        return monitored(_read_job_settings(directory))
+    return None
 
 
 def _split(overrides: str, path: Path, number: str) -> dict[str, str]:
@@ -145,19 +182,19 @@ def _inside(directory: Path, place: str) -> Path | None:
     return found if found.is_dir() and found.resolve().parent == directory.resolve() else None
 
 
-def _jobs_by_directories(directories: Sequence[Path], metric: str, mode: str) -> list[Job]:
+def _jobs_by_directories(directories: Sequence[Path], judged_by: Monitored) -> list[Job]:
     """Of a sweep without a table of its jobs: their own settings, metrics and logs; overrides are where their settings differ."""
     settings = [_read_job_settings(path).flat() for path in directories]
     names = dict.fromkeys(name for flat in settings for name in flat)
     differing = [name for name in names if len({repr(flat.get(name)) for flat in settings if flat}) > 1]
     jobs = []
     for path, flat in zip(directories, settings, strict=True):
-        state, best = read_state(read_log(path)), find_best(read_metrics(path), metric, mode)
+        judged = monitored_by(str(flat["stage.name"])) if "stage.name" in flat else judged_by
+        state, best = read_state(read_log(path)), find_best(read_metrics(path), *judged)
         overrides = {name: hydra_value(flat[name]) for name in differing if name in flat}
         value = best.value if best else float("nan")
-        jobs.append(
-            Job(path.name, _OF_LOG[state.name], value, float("nan"), overrides, path, state.reason if state.name == "failed" else "")
-        )
+        error = state.reason if state.name == "failed" else ""
+        jobs.append(Job(path.name, _OF_LOG[state.name], value, float("nan"), overrides, path, error, judged))
     return jobs
 
 
@@ -190,11 +227,11 @@ def _texts(jobs: Sequence[Job], name: str) -> list[str]:
     return [job.overrides.get(name, "") for job in jobs]
 
 
-def _parallel(jobs: Sequence[Job], searched: Sequence[str], metric: str, mode: str) -> ParallelCoordinates | None:
+def _parallel(jobs: Sequence[Job], searched: Sequence[str], metric: str) -> ParallelCoordinates | None:
     values = np.array([job.value for job in jobs])
-    if not searched or len(jobs) < 2:
-        return None
     finite = np.isfinite(values)
+    if not searched or len(jobs) < 2 or not finite.any():
+        return None
     # jobs come best first
     ranks: list[float | None] = [None] * len(jobs)
     for place, index in enumerate(np.flatnonzero(finite)):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,9 +52,22 @@ class Best:
     step: int
 
 
-def monitored(settings: Settings) -> tuple[str, str]:
-    """The metric by which a stage's best checkpoint is chosen, and `min` or `max`."""
-    return ("val/loss", "min") if settings.get("stage.name") == "transfer" else ("val/psnr", "max")
+class Monitored(NamedTuple):
+    """A metric by which runs are judged."""
+
+    metric: str
+    mode: str
+    """`min` or `max`."""
+
+
+def monitored(settings: Settings) -> Monitored:
+    """What a run is judged by, see `monitored_by`."""
+    return monitored_by(str(settings.get("stage.name")))
+
+
+def monitored_by(stage: str) -> Monitored:
+    """The metric by which a stage's best checkpoint is chosen."""
+    return Monitored("val/loss", "min") if stage == "transfer" else Monitored("val/psnr", "max")
 
 
 def find_best(metrics: Table, metric: str, mode: str) -> Best | None:

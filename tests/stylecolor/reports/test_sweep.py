@@ -9,7 +9,7 @@ import pytest
 
 from stylecolor.reports import render_report
 from stylecolor.reports.tables import read_table
-from tests.stylecolor.reports.directories import make_sweep, write_csv
+from tests.stylecolor.reports.directories import make_sweep, make_training_run, write_csv
 from tests.stylecolor.reports.pages import Element, assert_no_place_twice, assert_self_contained, read_page
 
 COLUMNS = ("number", "status", "value", "seconds", "overrides", "directory", "error")
@@ -141,6 +141,25 @@ def test_lower_values_win_where_the_sweep_says_so(tmp_path: Path) -> None:
     assert [row[0] for row in jobs(page)[1:]] == ["1", "2", "0"]
     # a pruned job has not shown what it comes to
     assert page.find("pre")[0].text == "python train.py stage.optimizer.lr=0.001"
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_jobs_of_different_metrics_are_not_ranked_against_each_other(tmp_path: Path, table: bool) -> None:
+    rows = []
+    for number, (stage, epochs) in enumerate((stage, epochs) for stage in ("transfer", "colorizer") for epochs in (1, 2)):
+        make_training_run(tmp_path / str(number), stage, rows=10 * (number + 1), samples=0, epochs=epochs)
+        value = {"transfer": 1 / epochs, "colorizer": 20 + epochs}[stage]
+        rows.append((number, "completed", value, 3, json.dumps([f"stage={stage}", f"trainer.max_epochs={epochs}"]), str(number), ""))
+    if table:
+        write_csv(tmp_path / "jobs.csv", COLUMNS, rows)
+        (tmp_path / "sweep.json").write_text(json.dumps({"monitor": "val/loss", "mode": "min", "sweeper": "grid", "overrides": []}))
+    page = read_page(render_report(tmp_path))
+    assert "Lowest val/loss wins; highest val/psnr wins" in page.text
+    assert "cannot be compared" in page.text
+    tables = [one.rows() for one in page.find("table", class_="card jobs")]
+    assert [(rows[0][2], [row[0] for row in rows[1:]]) for rows in tables] == [("val/loss", ["1", "0"]), ("val/psnr", ["3", "2"])]
+    assert [re.findall(r"stage=(\w+)", pre.text) for pre in page.find("pre")] == [["transfer"], ["colorizer"]]
+    assert len({heading.attributes["id"] for heading in page.find("h2")}) == len(page.find("h2"))
 
 
 @pytest.mark.parametrize(
