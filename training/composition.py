@@ -122,7 +122,11 @@ def compose(entry: EntryPoint = TRAINING) -> tuple[DictConfig, Path] | None:
 
 def _check_recipes(arguments: Sequence[str], entry: EntryPoint) -> None:
     chosen = [value for name, value in map(_split, arguments) if name == "experiment"]
-    for recipe in [name for value in chosen for name in value.strip("[]").split(",")]:
+    recipes = [name for value in chosen for name in value.strip("[]").split(",")]
+    if entry.draws_figures and len(recipes) > 1:
+        # each sets its own figures, pictures and methods, of which the last one's would stand
+        raise ValueError(f"experiment={chosen[-1]}: an evaluation follows one recipe; call evaluate.py for each")
+    for recipe in recipes:
         is_figure = recipe.startswith(FIGURE_RECIPES)
         if is_figure and not entry.draws_figures:
             raise ValueError(f"experiment={recipe}: is drawn by `python evaluate.py experiment={recipe} checkpoint=CKPT`")
@@ -354,17 +358,22 @@ def _refuse_extras(node: Any, prefix: str, entry: EntryPoint) -> None:
 
 def _no_such_setting(name: str, entry: EntryPoint) -> str:
     groups = entry.groups
-    chosen = {group: next(iter(choices)) for group, choices in groups.items()}
-    chosen |= {key: value for key, value in map(_split, sys.argv[1:]) if value in groups.get(key, ())}
+    # a sweep may choose several
+    given = [(key, choice) for key, values in map(_split, sys.argv[1:]) for choice in values.split(",")]
+    chosen = {group: [choice for key, choice in given if key == group and choice in choices] for group, choices in groups.items()}
+    chosen = {group: choices or [next(iter(groups[group]))] for group, choices in chosen.items()}
     group = name.partition(".")[0]
     owners = [choice for choice, config in groups.get(group, {}).items() if name in _setting_names(config(), f"{group}.")]
     if owners:
-        return f"{name}: {group}={chosen[group]} has no such setting, only {group}={' or '.join(owners)} does"
+        # none where an experiment chooses
+        lacking = next((f"{group}={choice}" for choice in chosen[group] if choice not in owners), f"the chosen {group}")
+        return f"{name}: {lacking} has no such setting, only {group}={' or '.join(owners)} does"
     if group == "hydra":
         return f"{name}: no such setting of Hydra or of the chosen hydra/launcher"
     valid = {"experiment", *groups, *_setting_names(entry.config(), "")}
-    for group, choice in chosen.items():
-        valid.update(_setting_names(groups[group][choice](), f"{group}."))
+    for group, choices in chosen.items():
+        for choice in choices:
+            valid.update(_setting_names(groups[group][choice](), f"{group}."))
     return f"{name}: no such setting{did_you_mean(name, sorted(valid))}"
 
 

@@ -205,6 +205,8 @@ REFUSED = [
     (["-m", "sede=1,2"], "seed"),
     (["-m", "stage.optimizer.lr=1e-3,0"], "stage.optimizer.lr"),
     (["-m", "stage=transfer,colorzer"], "colorizer"),
+    (["-m", "stage=transfer,joint", "stage.encoder.weights=random"], "stage=joint has no such setting, only stage=transfer does"),
+    (["experiment=ablation_pipeline", "stage.encoder.weights=random"], "the chosen stage has no such setting, only stage=transfer does"),
 ]
 
 
