@@ -24,7 +24,9 @@ from evaluation.curves import copy_curves
 from evaluation.dashboards import Dashboard
 from evaluation.feature_extractors import LEFT_OUT
 from evaluation.figures import FIGURES, figure_function
+from evaluation.figures.context import DIRECTORY as FIGURES_DIRECTORY
 from evaluation.figures.context import FigureContext, check_figures, save_figure
+from evaluation.gallery import DIRECTORY as GALLERY
 from evaluation.gallery import METRIC, draw_gallery
 from evaluation.methods import Method
 from evaluation.pairs import Pair, PictureTable, make_pairs, read_pairs, write_pairs
@@ -48,7 +50,7 @@ from evaluation.terminal import print_summary
 from stylecolor.cache_directory import cache_directory
 from stylecolor.errors import name_few
 from stylecolor.reports import render_report
-from stylecolor.whole_file import written_whole
+from stylecolor.whole_file import remove_stale_parts, written_whole
 from training.job import quieten_lightning
 from training.loggers import close_loggers
 from training.outcomes import Interrupted
@@ -70,6 +72,8 @@ def run_evaluation(config: EvaluationConfig, checkpoints: Sequence[NamedCheckpoi
     """
     if config.resume is None:
         start_evaluation(directory, config)
+    for written in (directory, directory / GALLERY, directory / FIGURES_DIRECTORY):
+        remove_stale_parts(written)
     log_to(directory / LOG_FILE)
     try:
         if is_complete(directory):

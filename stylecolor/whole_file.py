@@ -39,11 +39,12 @@ def remove_stale_parts(directory: Path) -> None:
         return
     for entry in directory.iterdir():
         found = _ASIDE.fullmatch(entry.name)
-        if found is not None and not _is_running(int(found[1])):
+        if found is not None and not is_running(int(found[1])):
             entry.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether there is a process of that number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

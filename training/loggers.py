@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from stylecolor.whole_file import written_whole
 from training.config import ExperimentConfig, WandbConfig
 from training.outcomes import SWEEP_VARIABLE
 from training.ranks import global_rank
@@ -68,12 +69,10 @@ class MetricsFile(Logger):
             return list(reader)
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
-        aside = self.path.with_suffix(".new")
-        with aside.open("w", newline="") as file:
+        with written_whole(self.path) as aside, aside.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.names)
             writer.writeheader()
             writer.writerows(rows)
-        aside.replace(self.path)
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

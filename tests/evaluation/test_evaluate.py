@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import signal
 import statistics
+import subprocess
+import sys
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
@@ -184,8 +186,15 @@ def test_an_interrupted_evaluation_goes_on_where_it_stood(
     assert stopped.value.code == 128 + number
     assert not (tmp_path / "run" / "summary.csv").exists()
     assert "go on with: python evaluate.py resume=run" in (tmp_path / "run" / "evaluate.log").read_text()
+    # what a process that was killed left half-written
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    part = tmp_path / "run" / "gallery" / f".{killed.pid}-{'0' * 16}.part.png"
+    part.parent.mkdir()
+    part.touch()
 
     run_main(tmp_path, "resume=run")
+    assert not part.exists()
     assert measured == [0, 1]
     assert_equal_tables(tmp_path / "run", evaluated)
     assert not (tmp_path / "run" / "parts").exists()
@@ -267,6 +276,7 @@ def test_a_figure_is_drawn_by_its_recipe(tmp_path: Path, checkpoint: Path) -> No
 def test_recipes_know_whose_they_are(tmp_path: Path) -> None:
     assert "python train.py experiment=demo" in refusal(tmp_path, *tiny(), "experiment=demo")
     assert "python evaluate.py experiment=figure_pipeline" in training_refusal(tmp_path, *tiny_training(), "experiment=figure_pipeline")
+    assert "one recipe" in refusal(tmp_path, *tiny(), "experiment=[figure_losses,figure_pipeline]")
     assert not (tmp_path / "outputs").exists()
 
 
