@@ -1,5 +1,6 @@
 """Pretrained weights by name or file: found, read safely and checked against the network that wants them."""
 
+import errno
 import pickle
 import struct
 import zipfile
@@ -45,9 +46,10 @@ def read_state_file(path: str | Path, setting: str) -> dict[str, Any]:
         raise ValueError(f"{setting}={path}: no such file")
     try:
         state = load_file(path) if path.suffix == ".safetensors" else _load(path)
-    except OSError as error:
-        raise ValueError(f"{setting}={path}: cannot be read ({error.strerror or error})") from error
-    except _DAMAGED_FILE as error:
+    except (OSError, *_DAMAGED_FILE) as error:
+        # torch looks for the end of an archive before the beginning of what is left of it
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise ValueError(f"{setting}={path}: cannot be read ({error.strerror or error})") from error
         raise ValueError(f"{setting}={path}: is no weight file, or is damaged or truncated") from error
     inner = state.get("state_dict", {}) if isinstance(state, dict) else None
     if not isinstance(inner, dict):

@@ -78,9 +78,10 @@ def test_unreachable_imagenet_weights_name_what_can_be_done(monkeypatch: pytest.
         assert part in str(caught.value)
 
 
-def test_a_file_of_torchs_older_format_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize("archive", [True, False])
+def test_a_file_of_each_of_torchs_formats_is_refused_wherever_it_is_cut(tmp_path: Path, archive: bool) -> None:
     path = tmp_path / "old.pth"
-    torch.save({"features.0.weight": torch.arange(4.0), "features.0.bias": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
+    torch.save({"features.0.weight": torch.arange(4.0), "features.0.bias": torch.zeros(2)}, path, _use_new_zipfile_serialization=archive)
     whole = path.read_bytes()
     assert set(read_weights(str(path), "stage.weights", ())) == {"features.0.weight", "features.0.bias"}
     for end in range(len(whole)):
