@@ -41,16 +41,25 @@ def colorizer_blocks(network: str, distribution: bool = False) -> tuple[str, ...
     return (*map(str, range(1, 11)), "out", *extras)
 
 
+def check_site_names(setting: str, sites: Sequence[str]) -> None:
+    """Refuse names that are no site, and a site that is named twice.
+
+    Raises:
+        ValueError: naming the setting and the site.
+    """
+    for site in sites:
+        check_choice(setting, site, SITES)
+    if len(set(sites)) != len(sites):
+        raise ValueError(f"{setting}={','.join(sites)} names a site twice")
+
+
 def check_sites(sites: Sequence[str], skips: str) -> None:
     """Refuse names that are no site, and sites that the chosen skips do not have.
 
     Raises:
         ValueError: naming the site and the remedy.
     """
-    for site in sites:
-        check_choice("stage.sites", site, SITES)
-    if len(set(sites)) != len(sites):
-        raise ValueError(f"stage.sites={','.join(sites)} names a site twice")
+    check_site_names("stage.sites", sites)
     check_choice("stage.skips", skips, SKIPS)
     if "skips" in sites and skips != "pre_pool":
         raise ValueError(

@@ -5,6 +5,10 @@ import math
 from collections.abc import Collection, Iterable
 
 
+class NoRoomError(ValueError):
+    """Memory or disk are full, which is no fault of what was asked for."""
+
+
 def one_line(error: BaseException) -> str:
     """What an error says, for people: in one line, and without the system's number of it."""
     if isinstance(error, OSError) and error.strerror and error.filename:

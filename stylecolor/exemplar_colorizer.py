@@ -1,9 +1,11 @@
 """Colorize anything: pictures of any kind and size, with the trained networks."""
 
+import copy
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -24,6 +26,7 @@ from stylecolor.pictures.labels import read_label_map
 from stylecolor.pipeline import ExemplarNetworks
 from stylecolor.pretrained import load_networks, save_networks
 from stylecolor.reference_style import ReferenceStyle, mix_styles, stack_styles
+from stylecolor.steps import PAINTING, READING_TARGET, Step, run_step
 from stylecolor.user_hints import HintPoint, rasterize
 from stylecolor.working_size import resize_labels, resize_pixels, working_size
 
@@ -72,6 +75,8 @@ class ExemplarColorizer:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.networks = prepare(networks, self.device, self.precision)
+        self.weights_identity = object()
+        """The same one in whatever colorizers share their weights, device and precision."""
         self._trained = networks
 
     @classmethod
@@ -105,6 +110,32 @@ class ExemplarColorizer:
         """Write the networks as they were trained, in float32: model.safetensors and config.json."""
         save_networks(self._trained, directory)
 
+    def resized(self, size: int) -> Self:
+        """One with the same networks, not copied, that works at another size.
+
+        Raises:
+            ValueError: for a size below 16 px.
+        """
+        check_range("size", size, low=16)
+        other = copy.copy(self)
+        other.size = size
+        return other
+
+    def rematched(self, matching: str | None = None, sites: Sequence[str] | None = None) -> Self:
+        """One with the same weights, not copied, that matches otherwise; what is left out stays as it is.
+
+        Args:
+            matching: `adain`, `wct` or `none`, see `stylecolor.transfer.TransferNet`.
+            sites: where features are matched: any of `bottleneck`, `encoder`, `skips`, `decoder`.
+
+        Raises:
+            ValueError: for names that are none, a site that these weights do not have, and weights without a transfer sub-net.
+        """
+        other = copy.copy(self)
+        other.networks = self.networks.rematched(matching, sites)
+        other._trained = self._trained.rematched(matching, sites)
+        return other
+
     @torch.inference_mode()
     def encode_reference(self, reference: AnyPicture, labels: AnyLabels | None = None) -> ReferenceStyle:
         """What a reference lends, for any number of targets.
@@ -131,6 +162,7 @@ class ExemplarColorizer:
         strength: float = 1.0,
         saturation: float = 1.0,
         hints: Sequence[HintPoint] = (),
+        step: Step[Any] = run_step,
     ) -> Any:
         """Colorize a picture: its own L, untouched, with new colours.
 
@@ -144,6 +176,7 @@ class ExemplarColorizer:
             strength: from 0, the colours that the networks choose without a reference, to 1, those that follow it.
             saturation: multiplies the chroma; 0 is grey.
             hints: colours that a person put at points of the picture.
+            step: runs each step of one picture, see `stylecolor.steps`; `stylecolor.draft.Draft` keeps what they gave.
 
         Returns:
             A picture of the target's kind and size.
@@ -160,8 +193,8 @@ class ExemplarColorizer:
         style = self._style(reference, weights, reference_labels)
         if (target_labels is None) != (style is None or not style.labels):
             log.warning("colorize: one side alone has labels, which are ignored: regions are matched where target and reference have them")
-        task = self._task(picture, style, target_labels, hints)
-        return like_source(self._run([task], strength, saturation)[0], target)
+        task = self._task(picture, style, target_labels, hints, step)
+        return like_source(self._run([task], strength, saturation, step)[0], target)
 
     def colorize_batch(
         self,
@@ -243,13 +276,14 @@ class ExemplarColorizer:
         keys: Int64[Tensor, " batch"] | None = None,
         hints: Hints | None = None,
         strength: float = 1.0,
+        step: Step[Any] = run_step,
     ) -> Float32[Tensor, "batch 2 height width"]:
         """The networks' ab map in Lab units, at their size; see `ExemplarNetworks.predict`, and `colorize` for the strength."""
-        steps = self.networks.predict(l, style, target_labels, keys, hints)
+        steps = self.networks.predict(l, style, target_labels, keys, hints, step)
         if style is None or strength == 1:
             return steps.ab
         # a person's hints stand, however little of the reference is wanted
-        without = steps.precolor_ab if hints is None else self.networks.predict(l, None, user_hints=hints).ab
+        without = steps.precolor_ab if hints is None else self.networks.predict(l, None, user_hints=hints, step=step).ab
         return torch.lerp(without, steps.ab, strength)
 
     def paint(
@@ -315,14 +349,19 @@ class ExemplarColorizer:
         return torch.from_numpy(resize_labels(labels, size)).unsqueeze(0).to(self.device)
 
     def _task(
-        self, picture: Picture, style: ReferenceStyle | None, labels: AnyLabels | None = None, hints: Sequence[HintPoint] = ()
+        self,
+        picture: Picture,
+        style: ReferenceStyle | None,
+        labels: AnyLabels | None = None,
+        hints: Sequence[HintPoint] = (),
+        step: Step[Any] = run_step,
     ) -> _Task:
-        l = self.working_l(picture)
+        l: Tensor = step(READING_TARGET, lambda: self.working_l(picture))
         size = (l.shape[-2], l.shape[-1])
         points = rasterize(hints, picture.size, size, self.device) if hints else None
         return _Task(picture, l, style, self._working_labels(labels, picture, size, "target"), points)
 
-    def _run(self, tasks: Sequence[_Task], strength: float, saturation: float) -> list[Picture]:
+    def _run(self, tasks: Sequence[_Task], strength: float, saturation: float, step: Step[Any] = run_step) -> list[Picture]:
         check_range("strength", strength, low=0, high=1)
         check_range("saturation", saturation, low=0)
         if strength != 1 and all(task.style is None for task in tasks):
@@ -335,15 +374,15 @@ class ExemplarColorizer:
         for indices in groups.values():
             for start in range(0, len(indices), together):
                 chunk = indices[start : start + together]
-                for index, ab in zip(chunk, self._predict([tasks[index] for index in chunk], strength), strict=True):
-                    results[index] = self.paint(tasks[index].picture, tasks[index].l, ab, saturation=saturation)
+                for index, ab in zip(chunk, self._predict([tasks[index] for index in chunk], strength, step), strict=True):
+                    results[index] = step(PAINTING, partial(self.paint, tasks[index].picture, tasks[index].l, ab, saturation=saturation))
         return [results[index] for index in range(len(tasks))]
 
     @torch.inference_mode()
-    def _predict(self, tasks: Sequence[_Task], strength: float) -> Sequence[Tensor]:
+    def _predict(self, tasks: Sequence[_Task], strength: float, step: Step[Any]) -> Sequence[Tensor]:
         styles = [task.style for task in tasks if task.style is not None]
         shared = not styles or all(style is styles[0] for style in styles)
         style = (styles[0] if styles else None) if shared else stack_styles(styles)
         l = torch.cat([task.l for task in tasks])
-        ab = self.predict_ab(l, style, target_labels=tasks[0].labels, hints=tasks[0].hints, strength=strength)
+        ab = self.predict_ab(l, style, target_labels=tasks[0].labels, hints=tasks[0].hints, strength=strength, step=step)
         return ab.split(1)

@@ -13,12 +13,14 @@ from stylecolor.checkpoint import read_checkpoint
 from stylecolor.choices import PIPELINES, STAGES
 from stylecolor.classification import ClassificationNet
 from stylecolor.color import join_lab, rgb_to_lab
+from stylecolor.colorizer import ColorizationNet, class_colors
 from stylecolor.colorizers import describe_colorizer, load_colorizer, restore_colorizer
 from stylecolor.errors import check_choice, check_range
 from stylecolor.hints import Hints, Sampler, combine_hints, empty_hints, make_sampler, target_keys
-from stylecolor.precolor import Precolor, make_precolor
+from stylecolor.precolor import Precolor, Precolored, make_precolor
 from stylecolor.reference_style import ReferenceStyle, mix_styles
 from stylecolor.regions import LabelMap
+from stylecolor.steps import PRECOLORING, REFINING, TRANSFERRING, UNGUIDED, Step, run_step
 from stylecolor.transfer import TransferNet
 from stylecolor.uninitialized import Uninitialized
 from stylecolor.weights import check_state
@@ -37,6 +39,14 @@ class Colorization(NamedTuple):
     hints: Hints
 
 
+class ColorDistribution(NamedTuple):
+    """How likely each colour is at each place, at a quarter of the pictures' size."""
+
+    colors: Float[Tensor, "colors 2"]
+    """ab in Lab units."""
+    probabilities: Float[Tensor, "batch colors quarter_height quarter_width"]
+
+
 def colorize_exemplar(
     transfer: TransferNet | None,
     colorizer: nn.Module | None,
@@ -50,6 +60,7 @@ def colorize_exemplar(
     reference_labels: LabelMap | None = None,
     feather: int = 0,
     user_hints: Hints | None = None,
+    step: Step[Any] = run_step,
 ) -> Colorization:
     """Pre-colorize (without gradient), transfer, and colorize with hints from the transfer's ab.
 
@@ -70,24 +81,38 @@ def colorize_exemplar(
         feather: likewise.
         user_hints: colours that a person chose; they stand above those of the transfer's map, and the colorization sub-net sees them in
             any pipeline that has it.
+        step: runs each step, see `stylecolor.steps`.
     """
-    if pipeline == "precolor":
+
+    def color_unguided() -> Colorization:
         assert colorizer is not None
         hints = user_hints or empty_hints(l.expand(-1, 2, -1, -1))
         ab = colorizer(l, *hints)
         return Colorization(ab, ab, ab, hints)
-    assert transfer is not None
-    assert reference is not None
-    precolored = precolor(l)
-    transferred = transfer(precolored.picture, reference, target_labels, reference_labels, feather)
-    transfer_ab = rgb_to_lab(transferred)[:, 1:]
-    if pipeline == "transfer":
+
+    if pipeline == "precolor":
+        return step(UNGUIDED, color_unguided)
+    precolored: Precolored = step(PRECOLORING, lambda: precolor(l))
+
+    def transfer_colors() -> Colorization:
+        assert transfer is not None
+        assert reference is not None
+        transferred = transfer(precolored.picture, reference, target_labels, reference_labels, feather)
+        transfer_ab = rgb_to_lab(transferred)[:, 1:]
         return Colorization(transfer_ab, precolored.ab, transfer_ab, empty_hints(transfer_ab))
-    assert colorizer is not None
-    hints = sampler(transfer_ab, keys)
-    if user_hints is not None:
-        hints = combine_hints(hints, user_hints)
-    return Colorization(colorizer(l, *hints), precolored.ab, transfer_ab, hints)
+
+    transferred: Colorization = step(TRANSFERRING, transfer_colors)
+    if pipeline == "transfer":
+        return transferred
+
+    def refine() -> Colorization:
+        assert colorizer is not None
+        hints = sampler(transferred.transfer_ab, keys)
+        if user_hints is not None:
+            hints = combine_hints(hints, user_hints)
+        return transferred._replace(ab=colorizer(l, *hints), hints=hints)
+
+    return step(REFINING, refine)
 
 
 class ExemplarNetworks(nn.Module):
@@ -201,6 +226,17 @@ class ExemplarNetworks(nn.Module):
         """
         return cls(None, load_colorizer(source, setting, mirror=mirror), pipeline="precolor")
 
+    def rematched(self, matching: str | None = None, sites: Sequence[str] | None = None) -> "ExemplarNetworks":
+        """The same networks, not copied, of which the transfer sub-net matches otherwise; see `TransferNet.rematched`.
+
+        Raises:
+            ValueError: where there is no transfer sub-net, and as `TransferNet.rematched`.
+        """
+        if self.transfer is None:
+            raise ValueError("matching, sites: these weights hold no transfer sub-net, which matches; take a checkpoint of stage=joint")
+        transfer = self.transfer.rematched(matching, sites)
+        return ExemplarNetworks(transfer, self.colorizer, **self.settings, precolorizer=self.precolorizer)
+
     @torch.inference_mode()
     def encode_reference(
         self,
@@ -225,6 +261,7 @@ class ExemplarNetworks(nn.Module):
         target_labels: UInt8[Tensor, "batch height width"] | None = None,
         keys: Int64[Tensor, " batch"] | None = None,
         user_hints: Hints | None = None,
+        step: Step[Any] = run_step,
     ) -> Colorization:
         """The result and the steps before it.
 
@@ -235,6 +272,7 @@ class ExemplarNetworks(nn.Module):
             keys: choose the random hints; left out, they follow from the target's grey pixels, so that the same input gives the same
                 output, alone or in a batch.
             user_hints: see `colorize_exemplar`.
+            step: runs each step, see `stylecolor.steps`.
 
         Raises:
             ValueError: for sides that are no multiple of 8, a style or label maps that do not fit, hints that no network takes, and where a
@@ -261,7 +299,25 @@ class ExemplarNetworks(nn.Module):
             target_labels=None if target_labels is None else LabelMap.read(target_labels),
             feather=self.feather,
             user_hints=user_hints,
+            step=step,
         )
+
+    @torch.inference_mode()
+    def color_distribution(self, l: Float[Tensor, "batch 1 height width"], hints: Hints) -> ColorDistribution | None:
+        """How likely the colorization sub-net holds each of many colours; None where it does not tell.
+
+        Args:
+            l: of the targets, in [0, 100]; sides are multiples of 8.
+            hints: that it is shown.
+        """
+        if isinstance(self.colorizer, ClassificationNet):
+            probabilities = (self.colorizer.logits(l) / self.colorizer.temperature).softmax(dim=1)
+            return ColorDistribution(self.colorizer.bins, probabilities)
+        if not isinstance(self.colorizer, ColorizationNet) or self.colorizer.model_class is None:
+            return None
+        logits = self.colorizer.predict(l, *hints).logits
+        assert logits is not None
+        return ColorDistribution(class_colors().to(l.device), logits.float().softmax(dim=1))
 
     @torch.inference_mode()
     def colorize(

@@ -73,6 +73,11 @@ def plan_jobs(
     return jobs
 
 
+def output_beside(target: Path, ending: str) -> Path:
+    """What `plan_jobs` calls the output of a single file where no other is named."""
+    return _written_name(target.with_stem(f"{target.stem}_{ending}"))
+
+
 def _real(path: Path) -> Path:
     # unlike Path.resolve, it takes links that lead in a circle
     return Path(os.path.realpath(path))
@@ -93,7 +98,7 @@ def _written_name(name: Path) -> Path:
 
 def _name_single(target: Path, output: Path | None, ending: str) -> Path:
     if output is None:
-        return _written_name(target.with_stem(f"{target.stem}_{ending}"))
+        return output_beside(target, ending)
     return output / _written_name(Path(target.name)) if output.is_dir() else output
 
 

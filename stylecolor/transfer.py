@@ -1,15 +1,17 @@
 """The transfer sub-net: encode, match the reference's statistics, decode to sRGB."""
 
+import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from stylecolor.choices import MATCHINGS, NORMS, PADDINGS, check_sites
+from stylecolor.choices import MATCHINGS, NORMS, PADDINGS, check_site_names, check_sites
 from stylecolor.encoder import SliceOutput, VGG19Encoder, slice_channels
 from stylecolor.errors import check_choice, check_range
 from stylecolor.matching import MATCHINGS as METHODS
@@ -26,6 +28,8 @@ are the authors' (`conv1_2_2, conv1_1`; `conv2_2_2, conv2_1`; `conv3_4_2, conv3_
 
 MINIMUM_REFERENCE_SIDE = 16
 """Below it the encoder's last feature map is a single pixel, which has no statistics."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -164,6 +168,35 @@ class TransferNet(nn.Module):
         width, padding, gray = (settings.pop(name) for name in ("width", "encoder_padding", "gray_encoder"))
         encoder = VGG19Encoder("empty", width, padding=padding)
         return cls(encoder, **settings, gray_encoder=VGG19Encoder("empty", width, padding=padding, channels_in=1) if gray else None)
+
+    def rematched(self, matching: str | None = None, sites: Sequence[str] | None = None) -> Self:
+        """The same weights with another matching or other sites; nothing is copied, and what is left out stays as it is.
+
+        Args:
+            matching: see the class.
+            sites: see the class.
+
+        Raises:
+            ValueError: for names that are none, and a site that these weights do not have.
+        """
+        if matching is not None:
+            check_choice("matching", matching, MATCHINGS)
+        if sites is not None:
+            check_site_names("sites", sites)
+            if "skips" in sites and self.skips != "pre_pool":
+                raise ValueError(
+                    f"sites={','.join(sites)}: these weights have no site 'skips', as they were trained with stage.skips={self.skips}; "
+                    "leave it out"
+                )
+        settings = {**self.settings, "matching": matching or self.matching}
+        settings["sites"] = list(sites) if sites is not None else self.settings["sites"]
+        if sites is not None and settings["matching"] == "none":
+            log.warning("sites=%s is ignored: with matching=none nothing is matched", ",".join(sites))
+        other = copy.copy(self)
+        other.settings = settings
+        other.matching = settings["matching"]
+        other.sites = frozenset(settings["sites"] if other.matching != "none" else ())
+        return other
 
     def _key_in_use(self, key: str) -> bool:
         site = key.rstrip("1234")

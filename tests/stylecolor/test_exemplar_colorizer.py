@@ -152,6 +152,32 @@ def test_strength_goes_from_the_colours_without_a_reference_to_those_with_it(col
     assert np.abs(rgb2lab(half) - between).mean() < 1
 
 
+def test_colorizers_of_another_size_or_matching_share_the_weights(
+    colorizer: ExemplarColorizer, result: np.ndarray, joint_checkpoint: Path, tmp_path: Path
+) -> None:
+    tensors = sorted(tensor.data_ptr() for tensor in colorizer.networks.state_dict().values())
+    resized, rematched = colorizer.resized(48), colorizer.rematched("wct", ["encoder", "decoder"])
+    for other in (resized, rematched):
+        assert sorted(tensor.data_ptr() for tensor in other.networks.state_dict().values()) == tensors
+    expected = ExemplarColorizer.from_checkpoint(joint_checkpoint, size=48, device="cpu", precision="float32")
+    assert (resized.colorize(GRAY, COFFEE) == expected.colorize(GRAY, COFFEE)).all()
+    found = rematched.colorize(GRAY, COFFEE)
+    assert not (found == result).all()
+    rematched.save_pretrained(tmp_path)
+    again = ExemplarColorizer.from_pretrained(tmp_path, size=SIZE, device="cpu", precision="float32")
+    assert (again.colorize(GRAY, COFFEE) == found).all()
+    assert (colorizer.colorize(GRAY, COFFEE) == result).all()
+    with pytest.raises(ValueError, match="size=8 must be at least 16"):
+        colorizer.resized(8)
+
+
+def test_weights_without_a_transfer_sub_net_match_nothing(tmp_path: Path) -> None:
+    stage = make_colorizer_stage()
+    colorizer = ExemplarColorizer.from_checkpoint(save_checkpoint(stage, tmp_path / "colorizer.ckpt"), size=SIZE)
+    with pytest.raises(ValueError, match="hold no transfer sub-net"):
+        colorizer.rematched("wct")
+
+
 def test_saturation_multiplies_the_chroma(colorizer: ExemplarColorizer, result: np.ndarray) -> None:
     gray, half = (colorizer.colorize(GRAY, COFFEE, saturation=saturation) for saturation in (0, 0.5))
     assert (np.ptp(gray.astype(int), axis=2) <= 1).all()

@@ -128,6 +128,47 @@ def test_strength_blends_from_the_content_to_the_matched_features() -> None:
     assert (half - full).abs().max() > 1e-3
 
 
+@subsets
+@matchings
+def test_one_network_matches_in_any_way_its_weights_allow(matching: str, skips: str, sites: tuple[str, ...]) -> None:
+    content, reference = pictures(0), pictures(1)
+    transfer = make_transfer(("encoder",), skips)
+    before = transfer(content, reference)
+    rematched = transfer.rematched(matching, sites)
+    expected = make_transfer(sites, skips, matching=matching)
+    assert torch.equal(rematched(content, reference), expected(content, reference))
+    assert rematched.settings == expected.settings
+    assert [id(one) for one in rematched.parameters()] == [id(one) for one in transfer.parameters()]
+    assert torch.equal(transfer(content, reference), before)
+
+
+def test_what_is_left_out_of_a_rematching_stays(caplog: pytest.LogCaptureFixture) -> None:
+    transfer = make_transfer(("encoder", "skips"), "pre_pool", matching="wct")
+    assert transfer.rematched(sites=["decoder"]).settings == {**transfer.settings, "sites": ["decoder"]}
+    none = transfer.rematched("none")
+    assert not none.sites
+    assert none.rematched("wct").sites == transfer.sites
+    with pytest.raises(ValueError, match=r"holds wct statistics.*encode the reference with this network"):
+        transfer.rematched("adain")(pictures(0), transfer.encode_reference(pictures(1)))
+    assert not caplog.messages
+    transfer.rematched("none", ["decoder"])
+    assert caplog.messages == ["sites=decoder is ignored: with matching=none nothing is matched"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"matching": "wtc"}, "matching=wtc .*did you mean wct"),
+        ({"sites": ["botleneck"]}, "sites=botleneck .*did you mean bottleneck"),
+        ({"sites": ["encoder", "encoder"]}, "sites=encoder,encoder names a site twice"),
+        ({"sites": ["skips"]}, "sites=skips: these weights have no site 'skips'.*stage.skips=slices; leave it out"),
+    ],
+)
+def test_a_rematching_that_the_weights_do_not_allow_is_refused(settings: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_transfer().rematched(**settings)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize("sites", [("skips",), ("bottleneck", "skips"), ("encoder", "skips", "decoder")])
 def test_the_skips_site_is_refused_without_pooled_skips(sites: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"stage\.sites.*'skips'.*use stage\.skips=pre_pool"):
