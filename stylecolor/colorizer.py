@@ -37,6 +37,12 @@ def ab_classes(ab: Float[Tensor, "batch 2 height width"]) -> Int64[Tensor, "batc
     return (GRID_SIDE * nodes[:, 0] + nodes[:, 1]).to(torch.int64)
 
 
+def class_colors() -> Float[Tensor, "529 2"]:
+    """The ab of each class of the distribution head, Lab units; most of the grid's corners are no colours."""
+    nodes = (torch.arange(GRID_SIDE) - GRID_SIDE // 2) * GRID_STEP
+    return torch.cartesian_prod(nodes, nodes)
+
+
 def _block(channels_in: int, channels_out: int, convolutions: int, dilation: int = 1, relu_first: bool = False) -> nn.Sequential:
     layers: list[nn.Module] = [nn.ReLU()] if relu_first else []
     for index in range(convolutions):
