@@ -67,7 +67,7 @@ class ContentIndex:
         return len(self.names)
 
     @classmethod
-    def build(cls, folder: str | Path, describe: Describe, identity: str, cache: Path | None = None) -> Self:
+    def build(cls, folder: str | Path, describe: Describe, identity: str, cache: Path | None = None, option: str = "--match-from") -> Self:
         """Describe the pictures of a folder and of those below it, except those that are described in the cache.
 
         Files of other suffixes than `PICTURE_SUFFIXES` and what is hidden is not looked at. A link to a picture is a picture of the folder,
@@ -79,24 +79,23 @@ class ContentIndex:
             describe: gives the features of a picture.
             identity: what the features depend on besides the picture, such as the encoder and its input size; others are described anew.
             cache: the directory to keep the features in; None takes `content` in `cache_directory()`.
+            option: of the command, that named the folder.
 
         Raises:
             ValueError: when there is no such folder, no picture in it that can be read, or when the cache cannot be used.
         """
         folder = Path(folder)
         if not folder.is_dir():
-            raise ValueError(f"--match-from {folder}: no such folder")
+            raise ValueError(f"{option} {folder}: no such folder")
         files = _find_pictures(folder)
         if not files:
-            raise ValueError(
-                f"--match-from {folder}: holds no picture; pictures are files that end in {', '.join(sorted(PICTURE_SUFFIXES))}"
-            )
+            raise ValueError(f"{option} {folder}: holds no picture; pictures are files that end in {', '.join(sorted(PICTURE_SUFFIXES))}")
         cache = cache_directory() / "content" if cache is None else cache
-        with _explain_cache_errors(cache):
+        with _explain_cache_errors(cache, option):
             known = _Cached(cache, folder, identity).describe(files, describe)
         described = {name: stat for name, stat in files.items() if name in known}
         if not described:
-            raise ValueError(f"--match-from {folder}: none of its {len(files)} pictures can be read")
+            raise ValueError(f"{option} {folder}: none of its {len(files)} pictures can be read")
         return cls(folder, described, np.stack([known[name].features for name in described]))
 
     def nearest(
@@ -261,11 +260,11 @@ def _as_tensor(text: str) -> np.ndarray:
 
 
 @contextmanager
-def _explain_cache_errors(cache: Path) -> Iterator[None]:
+def _explain_cache_errors(cache: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise ValueError(
-            f"--match-from: the cache cannot be used ({error.filename or cache}: {error.strerror or error}); make room, or name another "
+            f"{option}: the cache cannot be used ({error.filename or cache}: {error.strerror or error}); make room, or name another "
             "directory with STYLECOLOR_CACHE"
         ) from error

@@ -1,6 +1,7 @@
 """For each target its own reference: the picture of a folder whose content is the most similar."""
 
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from torch import nn
 
 from stylecolor.content_search import ContentIndex
 from stylecolor.exemplar_colorizer import ExemplarColorizer
-from stylecolor.pictures.files import MAX_PIXELS, Picture, read_picture
+from stylecolor.pictures.files import Picture, read_picture
 from stylecolor.reference_style import ReferenceStyle
 
 STYLES = 32
@@ -33,21 +34,24 @@ class ReferenceSearch:
     Args:
         colorizer: has a transfer sub-net.
         folder: of colour pictures; what is found out about them is kept in the cache.
-        max_pixels: larger pictures are left out.
+        read: reads its pictures. Those for which it raises ValueError or OSError are left out; what else it raises ends the search.
+        option: of the command, that named the folder.
 
     Raises:
         ValueError: for a folder without pictures that can be read, and networks without a transfer sub-net.
     """
 
-    def __init__(self, colorizer: ExemplarColorizer, folder: Path, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self, colorizer: ExemplarColorizer, folder: Path, read: Callable[[Path], Picture] = read_picture, option: str = "--match-from"
+    ) -> None:
         self._colorizer = colorizer
         if colorizer.networks.transfer is None:
             raise ValueError(
-                "--match-from: these weights hold no transfer sub-net, whose encoder compares pictures; take those of stage=joint"
+                f"{option}: these weights hold no transfer sub-net, whose encoder compares pictures; take those of stage=joint"
             )
         identity = _identify(colorizer.networks.transfer.encoder, colorizer)
-        self._index = ContentIndex.build(folder, lambda path: self._describe(read_picture(path, max_pixels)), identity)
-        self._encode = lru_cache(STYLES)(lambda path: colorizer.encode_reference(read_picture(path, max_pixels)))
+        self._index = ContentIndex.build(folder, lambda path: self._describe(read(path)), identity, option=option)
+        self._encode = lru_cache(STYLES)(lambda path: colorizer.encode_reference(read(path)))
 
     def _describe(self, picture: Picture) -> Float32[np.ndarray, " features"]:
         return self._colorizer.content_features(self._colorizer.working_l(picture))[0].numpy()
@@ -64,6 +68,21 @@ class ReferenceSearch:
         """
         reference, similarity = self._index.nearest(self._describe(picture), exclude=path)[0]
         return FoundReference(reference, similarity, self._encode(reference))
+
+    def rank(self, picture: Picture, count: int, exclude: Path | None = None) -> list[tuple[Path, float]]:
+        """The folder's pictures with the most similar content, the most similar first, and the cosine that `FoundReference` tells.
+
+        There are fewer than `count` where the folder has no more.
+
+        Args:
+            picture: the target, which need not be in the folder.
+            count: how many to find.
+            exclude: a file that is not to be found: the target, where it is in the folder.
+
+        Raises:
+            ValueError: for a count below 1, and where the folder holds nothing but the excluded file.
+        """
+        return self._index.nearest(self._describe(picture), count, exclude)
 
 
 def _identify(encoder: nn.Module, colorizer: ExemplarColorizer) -> str:

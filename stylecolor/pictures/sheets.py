@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -49,36 +48,48 @@ def check_sheet(path: Path) -> None:
     check_output(path)
 
 
-def read_row(name: str, target: Path, references: Sequence[Path], output: Path, max_pixels: int, grey: bool) -> SheetRow:
-    """A target, its references and the result, as they are in their files.
+class SheetReader:
+    """Reads the pictures of one sheet.
 
     Args:
-        name: of the row.
-        target: its file, as the others.
-        references: any number.
-        output: the result.
         max_pixels: see `read_picture`.
-        grey: whether the target's L is shown instead of the target.
-
-    Raises:
-        ValueError: for a picture that cannot be read.
-        OSError: likewise.
+        grey: whether the targets' L is shown instead of the targets.
     """
-    shown = thumbnail(read_picture(target, max_pixels))
-    others = tuple(_read_thumbnail(path, max_pixels) for path in references)
-    return SheetRow(name, _in_grey(shown) if grey else shown, others, thumbnail(read_picture(output, max_pixels)))
+
+    def __init__(self, max_pixels: int, grey: bool) -> None:
+        self._max_pixels = max_pixels
+        self._grey = grey
+        self._references: dict[Path, Thumbnail] = {}
+        """Several rows may have the same."""
+
+    def read_row(self, name: str, target: Path, references: Sequence[Path], output: Path) -> SheetRow:
+        """A target, its references and the result, as they are in their files.
+
+        Args:
+            name: of the row.
+            target: its file, as the others.
+            references: any number.
+            output: the result.
+
+        Raises:
+            ValueError: for a picture that cannot be read.
+            OSError: likewise.
+        """
+        shown = self._read(target)
+        for path in references:
+            if path not in self._references:
+                self._references[path] = self._read(path)
+        others = tuple(self._references[path] for path in references)
+        return SheetRow(name, _in_grey(shown) if self._grey else shown, others, self._read(output))
+
+    def _read(self, path: Path) -> Thumbnail:
+        return thumbnail(read_picture(path, self._max_pixels))
 
 
-@lru_cache(maxsize=ROWS)
-def _read_thumbnail(path: Path, max_pixels: int) -> Thumbnail:
-    """Rows may have the same references."""
-    return thumbnail(read_picture(path, max_pixels))
-
-
-def thumbnail(picture: Picture) -> Thumbnail:
-    """A picture on white, as large as a cell at most."""
+def thumbnail(picture: Picture, longest_side: int = CELL) -> Thumbnail:
+    """A picture on white, of 8 bits, as large as it is or smaller, so that no side is longer than `longest_side` px."""
     height, width = picture.size
-    scale = min(1.0, CELL / max(height, width))
+    scale = min(1.0, longest_side / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
     pixels = change_depth(resize_pixels(picture.pixels, size), np.uint8)
     pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels

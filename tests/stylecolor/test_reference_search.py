@@ -36,6 +36,21 @@ def test_the_most_similar_other_picture_is_found_with_its_statistics(album: Path
     assert search.find(read_picture(copy), copy).path == album / "2.png"
 
 
+def test_the_folder_is_ranked_for_a_picture_of_any_place(album: Path, joint_checkpoint: Path) -> None:
+    colorizer = ExemplarColorizer.from_checkpoint(joint_checkpoint, size=32)
+    search = ReferenceSearch(colorizer, album)
+    target = read_picture(album / "2.png")
+    ranked = search.rank(target, 10)
+    own = colorizer.content_features(colorizer.working_l(target))[0]
+    expected = {path: float(own @ colorizer.content_features(colorizer.working_l(read_picture(path)))[0]) for path in album.iterdir()}
+    assert [path for path, _ in ranked] == sorted(expected, key=lambda path: -expected[path])
+    assert [similarity for _, similarity in ranked] == pytest.approx([expected[path] for path, _ in ranked], abs=1e-5)
+    assert ranked[0] == (album / "2.png", pytest.approx(1))
+    assert search.rank(target, 2, exclude=album / "2.png") == ranked[1:3]
+    with pytest.raises(ValueError, match="count=0 must be at least 1"):
+        search.rank(target, 0)
+
+
 def test_pictures_are_described_once_for_the_same_encoder_and_size(album: Path, joint_checkpoint: Path, tmp_path: Path) -> None:
     described = []
 

@@ -6,7 +6,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from stylecolor.pictures.files import Picture
-from stylecolor.pictures.sheets import CELL, LINE, MARGIN, SheetRow, check_sheet, draw_sheet, read_row, thumbnail, write_sheet
+from stylecolor.pictures.sheets import CELL, LINE, MARGIN, SheetReader, SheetRow, check_sheet, draw_sheet, thumbnail, write_sheet
 from tests.stylecolor.commands.running import read, save_photograph
 
 
@@ -28,14 +28,24 @@ def test_thumbnails_have_8_bits_on_white(dtype: type, half: float) -> None:
 
 def test_a_row_shows_lightness_references_and_result(tmp_path: Path) -> None:
     files = [save_photograph(tmp_path / f"{number}.png", number, 20, 12) for number in range(3)]
-    row = read_row("name", files[0], files[1:2], files[2], 10_000, grey=False)
+    row = SheetReader(10_000, grey=False).read_row("name", files[0], files[1:2], files[2])
     for found, path in zip((row.target, *row.references, row.result), files, strict=True):
         assert np.array_equal(found, read(path))
-    grey = read_row("name", files[0], (), files[2], 10_000, grey=True).target
+    grey = SheetReader(10_000, grey=True).read_row("name", files[0], (), files[2]).target
     assert np.ptp(grey, axis=2).max() <= 1
     assert np.abs(rgb2lab(grey)[..., 0] - rgb2lab(read(files[0]))[..., 0]).max() < 0.5
     with pytest.raises(ValueError, match="more"):
-        read_row("name", files[0], (), files[2], 100, grey=False)
+        SheetReader(100, grey=False).read_row("name", files[0], (), files[2])
+
+
+def test_a_reference_is_read_once_a_sheet_and_anew_for_the_next(tmp_path: Path) -> None:
+    target, reference = (save_photograph(tmp_path / name, number, 20, 12) for number, name in enumerate(("a.png", "b.png")))
+    reader = SheetReader(10_000, grey=False)
+    first = reader.read_row("first", target, (reference,), target)
+    save_photograph(reference, 2, 20, 12)
+    assert np.array_equal(reader.read_row("second", target, (reference,), target).references[0], first.references[0])
+    (anew,) = SheetReader(10_000, grey=False).read_row("third", target, (reference,), target).references
+    assert np.array_equal(anew, read(reference))
 
 
 def test_rows_stand_below_each_other_with_gaps_for_what_is_missing() -> None:
