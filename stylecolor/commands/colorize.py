@@ -1,6 +1,7 @@
 """`stylecolor colorize`."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from stylecolor.commands.pictures import PictureCommand, PictureSettings
 from stylecolor.errors import check_range
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from stylecolor.picture_jobs import Paint, Painted
     from stylecolor.pictures.files import Picture
 
@@ -25,15 +28,11 @@ def colorize(
         typer.Option(metavar="FOLDER", help="Search it for each target's reference: the picture with the most similar content."),
     ] = None,
     weights: options.Weights = None,
-    labels: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(
-            metavar="TARGET.png REFERENCE.png",
-            help="Label maps (8 bits, 255 for none) of a target and its reference, whose regions are matched by label.",
-        ),
-    ] = None,
+    labels: options.Labels = None,
     strength: options.Strength = 1.0,
     saturation: options.Saturation = 1.0,
+    matching: options.Matching = None,
+    sites: options.Sites = None,
     output: options.Output = None,
     skip_existing: options.SkipExisting = False,
     jobs: options.Jobs = 1,
@@ -66,29 +65,27 @@ def colorize(
         raise ValueError("--labels belongs to one target and one --reference: it names a label map of each")
     if match_from is not None and not match_from.is_dir():
         raise ValueError(f"--match-from {match_from}: no such folder")
-    networks = NetworkSettings(checkpoint, size, device, precision)
+    networks = NetworkSettings(checkpoint, size, device, precision, matching, sites)
+    if auto:
+        networks.refuse_matching("--auto has none")
     command = PictureCommand(
         PictureSettings(output, max_megapixels, quality, jobs, skip_existing, json, sheet),
         "colorized",
         references,
         match_from,
-        {} if labels is None else {f"--labels {path}": path for path in labels},
+        name_labels(labels),
     )
 
     def prepare(pictures: Sequence["Picture"]) -> "Paint":
         from stylecolor.picture_jobs import Painted
-        from stylecolor.pictures.files import read_size
-        from stylecolor.pictures.labels import read_label_map
 
-        target_labels = reference_labels = None
-        if labels is not None:
-            target_labels = read_label_map(labels[0], read_size(targets[0]), command.settings.max_pixels)
-            reference_labels = read_label_map(labels[1], pictures[0].size, command.settings.max_pixels)
+        target_labels, reference_labels = read_labels(labels, targets[0], pictures, command.settings.max_pixels)
         colorizer = networks.load(needs_reference=not auto)
         if match_from is not None:
+            from stylecolor.pictures.files import read_picture
             from stylecolor.reference_search import ReferenceSearch
 
-            search = ReferenceSearch(colorizer, match_from, command.settings.max_pixels)
+            search = ReferenceSearch(colorizer, match_from, partial(read_picture, max_pixels=command.settings.max_pixels))
 
             def paint_by_match(picture: "Picture", target: Path) -> "Painted":
                 with explain_out_of_memory():
@@ -107,6 +104,27 @@ def colorize(
         return paint
 
     command.run(targets, prepare)
+
+
+def name_labels(labels: tuple[Path, Path] | None) -> dict[str, Path]:
+    """The files of `--labels` by what a person calls them."""
+    return {f"--labels {path}": path for path in labels or ()}
+
+
+def read_labels(
+    labels: tuple[Path, Path] | None, target: str, references: Sequence["Picture"], max_pixels: int
+) -> tuple["np.ndarray | None", "np.ndarray | None"]:
+    """The label maps of `--labels`, of the target and of its only reference.
+
+    Raises:
+        ValueError: for what `read_label_map` refuses.
+    """
+    if labels is None:
+        return None, None
+    from stylecolor.pictures.files import read_size
+    from stylecolor.pictures.labels import read_label_map
+
+    return read_label_map(labels[0], read_size(target), max_pixels), read_label_map(labels[1], references[0].size, max_pixels)
 
 
 def parse_weights(weights: str | None, references: int) -> list[float] | None:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from stylecolor.choices import MATCHINGS, check_site_names
+from stylecolor.errors import NoRoomError, check_choice
+
 if TYPE_CHECKING:
     from stylecolor.exemplar_colorizer import AnyLabels, ExemplarColorizer
     from stylecolor.pictures.files import Picture
@@ -16,12 +19,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What options say of the networks."""
+    """What options say of the networks.
+
+    Raises ValueError for a matching and sites that are none.
+    """
 
     checkpoint: Path | None
     size: int | None
     device: str
     precision: str
+    matching: str | None = None
+    sites: str | None = None
+    """Separated by commas."""
+
+    def __post_init__(self) -> None:
+        if self.matching is not None:
+            check_choice("--matching", self.matching, MATCHINGS)
+        if self.sites is not None:
+            check_site_names("--sites", self.sites.split(","))
+
+    def refuse_matching(self, remedy: str) -> None:
+        """Where no reference is followed, refuse to say how.
+
+        Raises:
+            ValueError: naming the option, with `remedy`.
+        """
+        for option, value in (("--matching", self.matching), ("--sites", self.sites)):
+            if value is not None:
+                raise ValueError(f"{option} {value}: says how a reference is followed; {remedy}")
 
     def load(self, needs_reference: bool) -> "ExemplarColorizer":
         """Read the networks that `--checkpoint` names, or else those that `find_default_checkpoint` finds, which is said on stderr.
@@ -49,7 +74,10 @@ class NetworkSettings:
         if published:
             return ExemplarColorizer.from_colorizer(source, size=size, device=self.device, precision=self.precision)
         read = ExemplarColorizer.from_pretrained if Path(source).is_dir() else ExemplarColorizer.from_checkpoint
-        return read(source, size=size, device=self.device, precision=self.precision)
+        colorizer = read(source, size=size, device=self.device, precision=self.precision)
+        if self.matching is None and self.sites is None:
+            return colorizer
+        return colorizer.rematched(self.matching, None if self.sites is None else self.sites.split(","))
 
 
 def encode_references(
@@ -68,7 +96,7 @@ def explain_out_of_memory() -> Iterator[None]:
     """Memory that is full is no fault of this program.
 
     Raises:
-        ValueError: naming what needs less.
+        NoRoomError: naming what needs less.
     """
     import torch
 
@@ -78,4 +106,4 @@ def explain_out_of_memory() -> Iterator[None]:
         # of a processor's memory torch has no class of error
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
-        raise ValueError("the device's memory is full; use a smaller --size, fewer --jobs, or --device cpu") from error
+        raise NoRoomError("the device's memory is full; use a smaller --size, fewer --jobs, or --device cpu") from error

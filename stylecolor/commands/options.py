@@ -17,6 +17,20 @@ References = Annotated[
     typer.Option("--reference", "-r", metavar="FILE", help="The picture that lends its colours; several are mixed."),
 ]
 Weights = Annotated[str | None, typer.Option(metavar="0.7,0.3", help="Of several references, in which they are mixed; equal if left out.")]
+Labels = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        metavar="TARGET.png REFERENCE.png",
+        help="Label maps (8 bits, 255 for none) of a target and its reference, whose regions are matched by label.",
+    ),
+]
+Matching = Annotated[
+    str | None, typer.Option(metavar="NAME", help="How a reference is followed: adain, wct or none; as in training if left out.")
+]
+Sites = Annotated[
+    str | None,
+    typer.Option(metavar="bottleneck,encoder", help="Where: any of bottleneck, encoder, skips, decoder; as in training if left out."),
+]
 Output = Annotated[
     Path | None,
     typer.Option(

@@ -141,16 +141,16 @@ class PictureCommand:
             raise typer.Exit(1)
 
     def _write_sheet(self, path: Path, outcomes: Sequence["Outcome"], total: int, max_pixels: int) -> None:
-        from stylecolor.pictures.sheets import ROWS, read_row, write_sheet
+        from stylecolor.pictures.sheets import ROWS, SheetReader, write_sheet
 
         names = [f"reference {number}" for number in range(1, len(self.references) + 1)] if len(self.references) > 1 else ["reference"]
         if not self.references and self.searched is None:
             names = []
-        rows = []
+        reader, rows = SheetReader(max_pixels, self.grey_targets), []
         for outcome in outcomes:
             target, references = outcome.job.target, outcome.references or self.references
             name = f"{target}, in the colours of {outcome.references[0]}" if outcome.similarity is not None else str(target)
-            rows.append(read_row(name, target, references, outcome.job.output, max_pixels, self.grey_targets))
+            rows.append(reader.read_row(name, target, references, outcome.job.output))
         write_sheet(path, (self.target_column, *names, "result"), rows)
         shown = f", the first {ROWS} of {total} pictures" if total > ROWS == len(rows) else ""
         typer.echo(f"sheet: {path}{shown}", err=True)

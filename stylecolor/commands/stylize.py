@@ -20,6 +20,8 @@ def stylize(
     reference: options.References = None,
     weights: options.Weights = None,
     strength: options.Strength = 1.0,
+    matching: options.Matching = None,
+    sites: options.Sites = None,
     output: options.Output = None,
     skip_existing: options.SkipExisting = False,
     jobs: options.Jobs = 1,
@@ -42,7 +44,7 @@ def stylize(
         raise ValueError("name a photograph with --reference FILE: whose look to give")
     check_range("--strength", strength, 0, 1)
     shares = parse_weights(weights, len(references))
-    networks = NetworkSettings(checkpoint, size, device, precision)
+    networks = NetworkSettings(checkpoint, size, device, precision, matching, sites)
     settings = PictureSettings(output, max_megapixels, quality, jobs, skip_existing, json, sheet)
     command = PictureCommand(settings, "stylized", references, target_column="photograph", grey_targets=False)
 

@@ -35,6 +35,8 @@ def video(
     ] = 0.0,
     strength: options.Strength = 1.0,
     saturation: options.Saturation = 1.0,
+    matching: options.Matching = None,
+    sites: options.Sites = None,
     crf: Annotated[
         int, typer.Option(metavar="0..51", help="The encoder's constant rate factor: lower is better and larger, 0 without loss.")
     ] = CRF,
@@ -55,6 +57,9 @@ def video(
     check_range("--strength", strength, 0, 1)
     check_range("--saturation", saturation, low=0)
     check_range("--blend", blend, low=0)
+    networks = NetworkSettings(checkpoint, size, device, precision, matching, sites)
+    if auto:
+        networks.refuse_matching("--auto has none")
     # imported late: --help needs none of it, and torch, which takes seconds, comes after what can be refused without it
     from stylecolor.pictures.files import read_picture
     from stylecolor.video.reading import VideoReader
@@ -73,7 +78,7 @@ def video(
     check_output(output, [film, *(one.path for one in references)])
     pictures = [read_picture(one.path) for one in references]
     with VideoReader(film) as reader, VideoWriter(output, reader, crf) as writer:
-        colorizer = NetworkSettings(checkpoint, size, device, precision).load(needs_reference=not auto)
+        colorizer = networks.load(needs_reference=not auto)
         from stylecolor.video.film import colorize_video
 
         with explain_out_of_memory(), _progress(reader.header.frames) as report:

@@ -100,6 +100,34 @@ def test_label_maps_match_region_by_region(work: Path, arguments: list[str], col
     assert_refused(run("colorize", "scans", *command[2:], "--labels", "target.png", "reference.png"), "--labels belongs to one target")
 
 
+def test_the_matching_and_its_sites_may_be_chosen(work: Path, arguments: list[str], colorizer: ExemplarColorizer) -> None:
+    command = ("colorize", "grey.png", "-r", "colour.png")
+    found = []
+    for matching, sites in (("wct", None), (None, "encoder,decoder"), ("wct", "decoder"), (None, None)):
+        options = [*(["--matching", matching] if matching else []), *(["--sites", sites] if sites else [])]
+        assert_done(run(*command, *options, *arguments))
+        rematched = colorizer.rematched(matching, sites.split(",") if sites else None)
+        assert np.array_equal(read(work / "grey_colorized.png"), rematched.colorize("grey.png", "colour.png").pixels)
+        found.append((work / "grey_colorized.png").read_bytes())
+    assert len(set(found)) == 4
+    result = run(*command, "--matching", "none", "--sites", "decoder", *arguments)
+    assert result.stderr == "warning: sites=decoder is ignored: with matching=none nothing is matched\n"
+
+
+@pytest.mark.usefixtures("work")
+def test_a_matching_that_cannot_be_is_refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("colorize", "grey.png", "-r", "colour.png")
+    assert_refused(run(*command, "--sites", "skips", *arguments), "sites=skips: these weights have no site 'skips'", "leave it out")
+    # before the networks are read
+    monkeypatch.setattr(ExemplarColorizer, "from_checkpoint", None)
+    assert_refused(run(*command, "--matching", "wtc", *arguments), "--matching=wtc is not one of adain, wct, none; did you mean wct?")
+    assert_refused(run(*command, "--sites", "encoder,botleneck", *arguments), "--sites=botleneck", "did you mean bottleneck?")
+    assert_refused(run(*command, "--sites", "encoder,encoder", *arguments), "--sites=encoder,encoder names a site twice")
+    for option in (("--matching", "wct"), ("--sites", "encoder")):
+        refused = run("colorize", "grey.png", "--auto", *option, *arguments)
+        assert_refused(refused, " ".join(option), "says how a reference is followed; --auto has none")
+
+
 def test_a_folder_is_colorized_under_the_same_names(work: Path, arguments: list[str]) -> None:
     result = run("colorize", "scans", "-r", "colour.png", "-o", "out", "--json", *arguments)
     assert_done(result)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stylecolor.exemplar_colorizer import ExemplarColorizer
 from stylecolor.user_hints import HintPoint
@@ -36,6 +37,25 @@ def test_colours_at_points_stand_alone_or_on_top_of_a_reference(work: Path, argu
     on_top = colorizer.colorize("grey.png", "colour.png", hints=[POINT]).pixels
     assert np.array_equal(read(work / "out.png"), on_top)
     assert not np.array_equal(on_top, colorizer.colorize("grey.png", "colour.png").pixels)
+
+
+def test_regions_and_the_matching_are_those_of_colorize(work: Path, arguments: list[str], joint_checkpoint: Path) -> None:
+    labels = np.full((40, 48), 255, np.uint8)
+    labels[:, :20] = 3
+    labels[:, 24:] = 7
+    Image.fromarray(labels).save(work / "target.png")
+    Image.fromarray(labels[:, ::-1]).save(work / "reference.png")
+    maps = ("--labels", "target.png", "reference.png")
+    assert_done(run("hints", "grey.png", "-r", "colour.png", *maps, "--matching", "wct", "--sites", "encoder", *arguments))
+    colorizer = ExemplarColorizer.from_checkpoint(joint_checkpoint, size=SIZE).rematched("wct", ["encoder"])
+    style = colorizer.encode_reference("colour.png", labels[:, ::-1].copy())
+    expected = colorizer.colorize("grey.png", style, target_labels=labels, hints=[POINT]).pixels
+    assert np.array_equal(read(work / "grey_colorized.png"), expected)
+    assert not np.array_equal(expected, colorizer.colorize("grey.png", "colour.png", hints=[POINT]).pixels)
+    assert_refused(run("hints", "grey.png", *maps, *arguments), "--labels belongs to one --reference")
+    assert_refused(run("hints", "grey.png", *["-r", "colour.png"] * 2, *maps, *arguments), "--labels belongs to one --reference")
+    assert_refused(run("hints", "grey.png", "-r", "colour.png", *maps, "-o", "target.png", *arguments), "over --labels target.png")
+    assert_refused(run("hints", "grey.png", "--matching", "wct", *arguments), "--matching wct", "name one with --reference")
 
 
 def test_what_cannot_be_used_is_refused_in_one_line(work: Path, arguments: list[str]) -> None:

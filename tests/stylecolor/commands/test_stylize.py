@@ -23,11 +23,11 @@ def arguments(joint_checkpoint: Path) -> list[str]:
 
 
 def test_a_folder_of_photographs_gets_the_look_of_references(work: Path, arguments: list[str], joint_checkpoint: Path) -> None:
-    references = ("-r", "sunset.png", "-r", "other.png", "--weights", "1,2")
+    references = ("-r", "sunset.png", "-r", "other.png", "--weights", "1,2", "--matching", "wct", "--sites", "encoder")
     result = run("stylize", "album", *references, "--strength", "0.7", "--json", "--sheet", "sheet.png", *arguments)
     assert_done(result)
     assert [outcome["reference"] for outcome in outcomes(result)] == [["sunset.png", "other.png"]] * 2
-    colorizer = ExemplarColorizer.from_checkpoint(joint_checkpoint, size=SIZE)
+    colorizer = ExemplarColorizer.from_checkpoint(joint_checkpoint, size=SIZE).rematched("wct", ["encoder"])
     for name in ("a.png", "b.png"):
         expected = colorizer.stylize(f"album/{name}", ["sunset.png", "other.png"], weights=[1, 2], strength=0.7)
         assert np.array_equal(read(work / "album_stylized" / name), expected.pixels)

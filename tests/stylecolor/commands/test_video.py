@@ -44,6 +44,17 @@ def test_the_same_command_gives_the_same_bytes(work: Path, arguments: list[str])
     assert (work / "first.mkv").read_bytes() == (work / "second.mkv").read_bytes()
 
 
+def test_a_film_is_matched_as_the_options_say(work: Path, arguments: list[str]) -> None:
+    for name, options in (("plain", ()), ("same", ("adain", "bottleneck")), ("other", ("wct", "encoder"))):
+        options = [part for pair in zip(("--matching", "--sites"), options, strict=False) for part in pair]
+        assert run("video", "in.mp4", "-r", "coffee.png", "-o", f"{name}.mkv", *options, *arguments).exit_code == 0
+    plain, same, other = ((work / f"{name}.mkv").read_bytes() for name in ("plain", "same", "other"))
+    assert plain == same, "as in training"
+    assert plain != other
+    refused = run("video", "in.mp4", "--auto", "-o", "out.mkv", "--matching", "wct", *arguments)
+    assert_refused(refused, "--matching wct: says how a reference is followed; --auto has none")
+
+
 def test_a_json_line_says_what_was_done(work: Path, arguments: list[str]) -> None:
     references = ["-r", "coffee.png", "-r", "rocket.png@0:00.2"]
     result = run("video", "in.mp4", *references, "-o", "out.mkv", "--json", *arguments)
