@@ -3,7 +3,7 @@ BIN := .venv/bin
 SOURCES := stylecolor datamodules lightning_modules training evaluation hydra_plugins benchmarks examples tests train.py evaluate.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-oldest coverage check format bench bench-train bench-data bench-references bench-matching bench-colorize bench-video docs lock clean
+.PHONY: help setup demo test test-slow test-oldest coverage check format bench bench-train bench-data bench-references bench-matching bench-colorize bench-video bench-studio docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -19,7 +19,7 @@ setup: .venv/installed  ## make .venv and install everything, pinned (about 6 GB
 demo: setup  ## train the three stages on the sample data and colorize unseen pictures (6 minutes at most on 2 cores)
 	$(BIN)/python -m examples.demo
 
-test: setup  ## run the tests (10 minutes at most on 2 cores)
+test: setup  ## run the tests (15 minutes at most on 2 cores)
 	$(BIN)/pytest
 
 test-slow: setup  ## run the tests that take longer
@@ -28,7 +28,7 @@ test-slow: setup  ## run the tests that take longer
 test-oldest:  ## run the tests with the oldest versions that pyproject.toml allows, in .venv-oldest
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/pip install --quiet uv
-	.venv-oldest/bin/uv pip compile --quiet --resolution lowest-direct --extra train --extra dev --extra export --extra launchers pyproject.toml --output-file .venv-oldest/oldest.txt
+	.venv-oldest/bin/uv pip compile --quiet --resolution lowest-direct --extra train --extra dev --extra export --extra launchers --extra studio pyproject.toml --output-file .venv-oldest/oldest.txt
 	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --requirement .venv-oldest/oldest.txt
 	.venv-oldest/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	.venv-oldest/bin/pytest
@@ -46,7 +46,7 @@ format: setup  ## put the sources into the house's format
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-bench: bench-train bench-data bench-references bench-matching bench-colorize bench-video  ## run all benchmarks; ROOT=DIR takes the pictures of a COCO directory
+bench: bench-train bench-data bench-references bench-matching bench-colorize bench-video bench-studio  ## run all benchmarks; ROOT=DIR takes the pictures of a COCO directory
 
 bench-train: setup  ## pictures per second of train.py's loop against the bare step (10 minutes at most)
 	$(BIN)/python -m benchmarks.train $(if $(ROOT),--root $(ROOT))
@@ -66,12 +66,15 @@ bench-colorize: setup  ## what colorizing costs, and what the fast form changes;
 bench-video: setup  ## how steady the colours of films are (3 minutes)
 	$(BIN)/python -m benchmarks.video $(CHECKPOINT)
 
+bench-studio: setup  ## how quickly the studio's page is there and answers, and what it carries; CHECKPOINT=FILE (5 minutes; needs Chromium)
+	$(BIN)/python -m benchmarks.studio $(CHECKPOINT)
+
 docs: setup  ## build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock: setup  ## resolve constraints.txt anew
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra train --extra dev --extra export --extra launchers pyproject.toml --output-file constraints.txt
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra train --extra dev --extra export --extra launchers --extra studio pyproject.toml --output-file constraints.txt
 
 clean:  ## remove what tools left, but neither .venv nor outputs
 	rm -rf build dist .pytest_cache .ruff_cache .coverage .import_linter_cache

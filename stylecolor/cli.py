@@ -13,6 +13,7 @@ from stylecolor.commands.export import export
 from stylecolor.commands.hints import hints
 from stylecolor.commands.info import info
 from stylecolor.commands.report import report
+from stylecolor.commands.studio import studio
 from stylecolor.commands.stylize import stylize
 from stylecolor.commands.video import video
 from stylecolor.commands.weights import weights
@@ -29,6 +30,7 @@ app.command("colorize")(colorize)
 app.command("stylize")(stylize)
 app.command("video")(video)
 app.command("hints")(hints)
+app.command("studio")(studio)
 app.command("export")(export)
 app.command("info")(info)
 app.command("report")(report)
