@@ -13,7 +13,7 @@ from stylecolor.studio.fields import read_number
 from stylecolor.studio.line import Ticket
 from stylecolor.studio.picture_drop import drop_picture
 from stylecolor.studio.requests import CLIP_FRAMES, SATURATION, ClipRequest
-from stylecolor.studio.status import advise, say
+from stylecolor.studio.status import advise, advise_anew, say
 from stylecolor.studio.visitor import Shown, TabState, session_of, visitor_of
 from stylecolor.studio.work import Report
 
@@ -85,19 +85,7 @@ def build(studio: "Studio", signals: "Signals") -> None:
                 info="Of the new colours: 0 is grey.",
                 elem_id="clip-saturation",
             )
-
-    def reset(state: TabState) -> dict[Any, Any]:
-        return {
-            button: gr.Button("Colorize", variant="primary"),
-            status: say(_advise(studio, state)),
-            invitation: gr.HTML(visible=True),
-            video: gr.Video(None, visible=False),
-            actions: gr.Column(visible=False),
-            strength: gr.Slider(
-                interactive=state.reference is not None,
-                info=settings_panel.NO_REFERENCE if state.reference is None else settings_panel.FOLLOWS,
-            ),
-        }
+    changed = gr.State(0)
 
     async def click(strength: object, saturation: object, request: gr.Request) -> AsyncIterator[dict[Any, Any]]:
         state, session = visitor_of(studio, request).clip, session_of(studio, request)
@@ -133,26 +121,41 @@ def build(studio: "Studio", signals: "Signals") -> None:
         async for updates in cancelable.run(state, button, status, work, show):
             yield updates
 
-    def enable(request: gr.Request) -> list[Any]:
+    def show_state(request: gr.Request) -> dict[Any, Any]:
         state, session = visitor_of(studio, request).clip, session_of(studio, request)
         follows = abilities_of(studio.model).follow_references
         if state.reference is not None and not follows:
             # it was dropped while nobody knew yet
             state.reference = None
             session.keep("clip-reference")
-        says = gr.skip() if state.job is not None else say(_advise(studio, state))
-        return [
-            gr.Button(interactive=studio.model.state != "missing"),
-            gr.Image(visible=follows),
-            gr.Slider(visible=follows),
-            says,
-        ]
+        some = state.reference is not None
+        updates: dict[Any, Any] = {
+            button: gr.Button(interactive=studio.model.state != "missing"),
+            reference: gr.Image(visible=follows),
+            strength: gr.Slider(visible=follows, interactive=some, info=settings_panel.FOLLOWS if some else settings_panel.NO_REFERENCE),
+        }
+        if state.result is None:
+            updates |= {invitation: gr.HTML(visible=True), video: gr.Video(None, visible=False), actions: gr.Column(visible=False)}
+            if state.job is None:
+                updates |= {
+                    button: gr.Button("Colorize", variant="primary", interactive=studio.model.state != "missing"),
+                    status: advise_anew(state, _advise(studio, state), state.source, state.reference),
+                }
+        return updates
 
-    signals.model.change(enable, None, [button, reference, strength, status], show_progress="hidden", api_visibility="private")
     shown = [button, status, invitation, video, actions]
-    changed = [*shown, strength]
-    tab_pictures.take(studio, clip, status, "source", "clip", _read_clip, reset, changed)
-    tab_pictures.take(studio, reference, status, "reference", "clip", tab_pictures.read_shown_picture, reset, changed)
+    # one answer after the other, the last one to the last change
+    gr.on(
+        [changed.change, signals.model.change],
+        show_state,
+        None,
+        [*shown, reference, strength],
+        trigger_mode="always_last",
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    tab_pictures.take(studio, clip, status, changed, "source", "clip", _read_clip)
+    tab_pictures.take(studio, reference, status, changed, "reference", "clip", tab_pictures.read_shown_picture)
     button.click(
         click,
         [strength, saturation],

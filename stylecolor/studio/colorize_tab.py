@@ -26,7 +26,7 @@ from stylecolor.studio.line import Ticket
 from stylecolor.studio.model import SIZES
 from stylecolor.studio.previews import one_at_a_time, write_preview
 from stylecolor.studio.requests import SATURATION, ColorizeRequest
-from stylecolor.studio.status import advise, say
+from stylecolor.studio.status import advise, advise_anew, say
 from stylecolor.studio.visitor import VisitorState, keep_shown, session_of, visitor_of
 from stylecolor.studio.work import Report
 
@@ -124,24 +124,22 @@ def build(studio: "Studio", signals: "Signals") -> None:
         async for update in run(request, values):
             yield update
 
-    def reset(request: gr.Request) -> dict[Any, Any]:
-        visitor = visitor_of(studio, request)
-        taken, visitor.job_taken = visitor.job_taken, False
-        if visitor.job is not None:
-            return {status: gr.skip()}
-        advice = {status: say(_advise(studio, visitor))}
-        # else the button is what it was, or belongs to a job that has begun since
-        return {button: gr.Button(button.value, variant="primary"), **advice} if taken else advice
-
-    def enable(request: gr.Request) -> list[Any]:
+    def show_state(request: gr.Request) -> dict[Any, Any]:
         visitor, abilities = visitor_of(studio, request), abilities_of(studio.model)
-        # else the line says something else than advice, or advice that is the same whatever the networks can do
-        advised = visitor.target is not None and visitor.job is None and visitor.result is None
-        says = say(_advise(studio, visitor)) if advised else gr.skip()
-        views = [gr.Tab(interactive=able) for able in (abilities.take_hints, abilities.follow_references)]
-        return [gr.Button(interactive=studio.model.state != "missing"), says, *views]
+        taken, visitor.job_taken = visitor.job_taken, False
+        able = studio.model.state != "missing"
+        idle = visitor.job is None
+        updates: dict[Any, Any] = {
+            # else the button is what it was, or belongs to a job that has begun since
+            button: gr.Button(button.value, variant="primary", interactive=able) if taken and idle else gr.Button(interactive=able),
+            hints_view: gr.Tab(interactive=abilities.take_hints),
+            regions_view: gr.Tab(interactive=abilities.follow_references),
+        }
+        if idle and visitor.result is None:
+            # else the line says how far the job is, or what was made, which other references make anew
+            updates[status] = advise_anew(visitor, _advise(studio, visitor), visitor.target, *visitor.references)
+        return updates
 
-    signals.model.change(enable, None, [button, status, hints_view, regions_view], show_progress="hidden", api_visibility="private")
     # what fields hold is refused by `make_request`, which names them
     button.click(click, inputs, outputs, trigger_mode="multiple", preprocess=False, show_progress="hidden", api_visibility="private")
     gr.on(
@@ -156,10 +154,12 @@ def build(studio: "Studio", signals: "Signals") -> None:
         api_visibility="private",
     )
     gr.on(
-        [signals.target.change, signals.references.change],
-        reset,
+        [signals.target.change, signals.references.change, signals.model.change],
+        show_state,
         None,
-        [button, status],
+        [button, status, hints_view, regions_view],
+        # one answer after the other, the last one to the last change
+        trigger_mode="always_last",
         show_progress="hidden",
         api_visibility="private",
     )

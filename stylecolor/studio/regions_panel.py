@@ -66,17 +66,27 @@ SIDES: tuple[Side, Side] = ("target", "reference")
 class _Shown:
     """What the page shows of a visitor's label maps."""
 
+    sources: tuple[Path | None, Path | None] = (None, None)
+    """Target and reference."""
     previews: tuple[Path | None, Path | None] = (None, None)
-    """Of target and reference."""
+    """Of them."""
     uploads: tuple[Path | None, Path | None] = (None, None)
     """Label maps that came as files."""
 
-    def changed(self, side: Side, preview: Path | None, upload: Path | None) -> "_Shown":
-        """With others on one side."""
+    def begun(self, side: Side, source: Path | None, preview: Path | None) -> "_Shown":
+        """With another picture on one side, which has no labels."""
         index = SIDES.index(side)
-        pairs = [list(self.previews), list(self.uploads)]
-        pairs[0][index], pairs[1][index] = preview, upload
-        return _Shown((pairs[0][0], pairs[0][1]), (pairs[1][0], pairs[1][1]))
+        return _Shown(
+            _replaced(self.sources, index, source), _replaced(self.previews, index, preview), _replaced(self.uploads, index, None)
+        )
+
+    def uploaded(self, side: Side, upload: Path) -> "_Shown":
+        """With a label map on one side."""
+        return replace(self, uploads=_replaced(self.uploads, SIDES.index(side), upload))
+
+
+def _replaced(pair: tuple[Path | None, Path | None], index: int, path: Path | None) -> tuple[Path | None, Path | None]:
+    return (path, pair[1]) if index == 0 else (pair[0], path)
 
 
 def build(studio: "Studio", signals: "Signals", size: gr.Dropdown) -> None:
@@ -140,9 +150,15 @@ class _Panel:
             )
         use.click(self._use, [*self._editors, self._shown, size], maps, preprocess=False, **{**quiet, "show_progress": "minimal"})
         clear.click(self._clear, self._shown, [self._shown, *self._editors, *maps], **quiet)
-        for side, (editor, _, column), signal in zip(SIDES, columns, (signals.target, signals.references), strict=True):
-            begun = signal.change(self._begin(side), self._shown, [self._shown, editor, column, *maps], **quiet)
-            begun.then(None, js=NAME_BRUSHES)
+        gr.on(
+            [signals.target.change, signals.references.change],
+            self._begin,
+            self._shown,
+            [self._shown, *self._editors, *self._columns, *maps],
+            # one answer after the other, the last one to the last change
+            trigger_mode="always_last",
+            **quiet,
+        ).then(None, js=NAME_BRUSHES)
         size.input(self._compare, [self._shown, size], [self._table, self._message], preprocess=False, **quiet)
 
     @staticmethod
@@ -164,28 +180,27 @@ class _Panel:
             upload = gr.UploadButton("Upload a label map", size="sm", file_types=[".png"], elem_id=f"regions-{side}-upload")
         return editor, upload, column
 
-    def _begin(self, side: Side) -> Any:
-        """The handler of another target, or of other references."""
+    def _begin(self, before: _Shown, request: gr.Request) -> dict[Any, Any]:
+        """Another target, or other references."""
+        visitor, session = visitor_of(self._studio, request), session_of(self._studio, request)
+        reference = visitor.references[0] if len(visitor.references) == 1 else None
+        now, begun = before, {}
+        for index, (side, source) in enumerate(zip(SIDES, (visitor.target, reference), strict=True)):
+            if source == before.sources[index]:
+                continue
+            preview = visitor.preview if side == "target" else self._preview_reference(session, reference)
+            now = now.begun(side, source, preview)
+            begun |= {self._editors[index]: _background(preview), self._columns[index]: gr.Column(visible=preview is not None)}
+        return {**self._show(visitor, session, now, (None, None), (None, None), []), **begun, self._shown: now}
 
-        def begin(shown_before: _Shown, request: gr.Request) -> dict[Any, Any]:
-            visitor, session = visitor_of(self._studio, request), session_of(self._studio, request)
+    def _preview_reference(self, session: "Session", reference: Path | None) -> Path | None:
+        preview = None
+        if reference is not None:
             with shown(), self._studio.named_plainly():
-                preview = visitor.preview if side == "target" else self._preview_reference(visitor, session)
-            index = SIDES.index(side)
-            # that of the target is in a slot of its own
-            if side == "reference":
-                keep_shown(session, "regions-reference", *(() if preview is None else (preview,)))
-            now = shown_before.changed(side, preview, None)
-            updates = self._show(visitor, session, now, (None, None), (None, None), [])
-            column = gr.Column(visible=preview is not None)
-            return {**updates, self._shown: now, self._editors[index]: _background(preview), self._columns[index]: column}
-
-        return begin
-
-    def _preview_reference(self, visitor: "VisitorState", session: "Session") -> Path | None:
-        if len(visitor.references) != 1:
-            return None
-        return make_preview(self._studio, session, visitor.references[0]).path
+                preview = make_preview(self._studio, session, reference).path
+        # that of the target is in a slot of its own
+        keep_shown(session, "regions-reference", *(() if preview is None else (preview,)))
+        return preview
 
     def _take_upload(self, side: Side) -> Any:
         """The handler of a label map that comes as a file."""
@@ -211,7 +226,7 @@ class _Panel:
                     self._read_upload(visitor, side, path)
             except ValueError as error:
                 return self._refuse(error)
-            now = before.changed(side, before.previews[index], path)
+            now = before.uploaded(side, path)
             return {self._shown: now, **self._use(target_painting, reference_painting, now, size, request)}
 
         return take

@@ -122,7 +122,8 @@ def build(studio: "Studio", signals: "Signals") -> None:
         show,
         None,
         [target, slider, view, actions, download, sheet, sheet_download, command],
-        trigger_mode="multiple",
+        # one answer after the other, the last one to the last change
+        trigger_mode="always_last",
         show_progress="hidden",
         api_visibility="private",
     ).then(None, js=alternative_texts("result", "The photograph before", "The photograph colorized"))

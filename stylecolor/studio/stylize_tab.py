@@ -14,7 +14,7 @@ from stylecolor.studio.picture_drop import drop_picture
 from stylecolor.studio.previews import one_at_a_time, write_preview
 from stylecolor.studio.requests import StylizeRequest
 from stylecolor.studio.result_panel import alternative_texts
-from stylecolor.studio.status import say
+from stylecolor.studio.status import advise_anew, say
 from stylecolor.studio.visitor import TabState, keep_shown, session_of, visitor_of
 from stylecolor.studio.work import Report
 
@@ -70,6 +70,7 @@ def build(studio: "Studio", signals: "Signals") -> None:
             strength = gr.Slider(
                 0, 1, 1, step=0.05, label="Strength", info="How far it takes on the look: 0 not at all.", elem_id="stylize-strength"
             )
+    changed = gr.State(0)
 
     def work_for(state: TabState, strength: object, request: gr.Request) -> AsyncIterator[dict[Any, Any]]:
         session = session_of(studio, request)
@@ -104,14 +105,19 @@ def build(studio: "Studio", signals: "Signals") -> None:
 
         return cancelable.run(state, button, status, work, show)
 
-    def reset(state: TabState) -> dict[Any, Any]:
-        return {
-            button: gr.Button("Stylize", variant="primary"),
-            status: say(NO_PHOTO if state.source is None else NO_REFERENCE if state.reference is None else READY),
-            invitation: gr.HTML(visible=True),
-            slider: gr.ImageSlider(None, visible=False),
-            actions: gr.Column(visible=False),
-        }
+    def show_state(request: gr.Request) -> dict[Any, Any]:
+        state = visitor_of(studio, request).stylize
+        able = studio.model.state != "missing" and abilities_of(studio.model).follow_references
+        updates: dict[Any, Any] = {button: gr.Button(interactive=able)}
+        if state.result is None:
+            updates |= {invitation: gr.HTML(visible=True), slider: gr.ImageSlider(None, visible=False), actions: gr.Column(visible=False)}
+            if state.job is None:
+                advice = NO_PHOTO if state.source is None else NO_REFERENCE if state.reference is None else READY
+                updates |= {
+                    button: gr.Button("Stylize", variant="primary", interactive=able),
+                    status: advise_anew(state, advice, state.source, state.reference),
+                }
+        return updates
 
     async def click(strength: object, request: gr.Request) -> AsyncIterator[dict[Any, Any]]:
         state = visitor_of(studio, request).stylize
@@ -135,14 +141,12 @@ def build(studio: "Studio", signals: "Signals") -> None:
         async for updates in work_for(state, strength, request):
             yield updates
 
-    def enable() -> gr.Button:
-        return gr.Button(interactive=studio.model.state != "missing" and abilities_of(studio.model).follow_references)
-
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    signals.model.change(enable, None, button, **quiet)
     shown = [button, status, invitation, slider, actions]
-    tab_pictures.take(studio, photo, status, "source", "stylize", tab_pictures.read_shown_picture, reset, shown)
-    tab_pictures.take(studio, reference, status, "reference", "stylize", tab_pictures.read_shown_picture, reset, shown)
+    # one answer after the other, the last one to the last change
+    gr.on([changed.change, signals.model.change], show_state, None, shown, trigger_mode="always_last", **quiet)
+    tab_pictures.take(studio, photo, status, changed, "source", "stylize", tab_pictures.read_shown_picture)
+    tab_pictures.take(studio, reference, status, changed, "reference", "stylize", tab_pictures.read_shown_picture)
     named = alternative_texts("stylize-result", "The photograph before", "The photograph stylized")
     made: dict[str, Any] = {"inputs": strength, "outputs": [*shown, download, command], "preprocess": False, **quiet}
     button.click(click, trigger_mode="multiple", **made).then(None, js=named)

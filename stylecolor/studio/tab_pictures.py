@@ -11,7 +11,7 @@ from stylecolor.studio.messages import warn
 from stylecolor.studio.picture_drop import dropped_file
 from stylecolor.studio.previews import make_preview
 from stylecolor.studio.status import say_refused
-from stylecolor.studio.visitor import Shown, TabState, keep_shown, session_of, visitor_of
+from stylecolor.studio.visitor import Shown, TabState, VisitorState, keep_shown, session_of, visitor_of
 
 if TYPE_CHECKING:
     from stylecolor.studio.sessions import Session
@@ -30,30 +30,26 @@ def take(
     studio: "Studio",
     drop: gr.Image | gr.File,
     status: gr.HTML,
+    changed: gr.State,
     field: Literal["source", "reference"],
     tab: Literal["stylize", "clip"],
     read: Read,
-    reset: Callable[[TabState], dict[Any, Any]],
-    outputs: list[Any],
 ) -> None:
     """Let what is dropped become the source or the reference of a tab, whose job is cancelled and whose result is forgotten.
 
     Args:
         studio: has the sessions.
         drop: is given the preview, or again the one before where the upload is refused.
-        status: says why, where it is; one of `outputs`.
+        status: says why, where it is.
+        changed: is raised where there is another one, or none, as `stylecolor.studio.signals` are. On its `.change` the tab shows what it
+            has: the answers to two drops may come in another order, so they themselves say nothing of the other one.
         field: of the tab's state.
         tab: the field of a visitor that has the tab's state.
         read: looks at a file of the session.
-        reset: what the tab shows then.
-        outputs: of `reset`.
     """
 
-    def state_of(request: gr.Request) -> TabState:
-        return getattr(visitor_of(studio, request), tab)
-
     def upload(value: Mapping[str, Any], request: gr.Request) -> dict[Any, Any]:
-        session = session_of(studio, request)
+        visitor, session = visitor_of(studio, request), session_of(studio, request)
         dropped = dropped_file(value)
         assert dropped is not None
         try:
@@ -61,15 +57,18 @@ def take(
                 shown = read(studio, session, session.adopt(*dropped))
         except (ValueError, OSError) as error:
             warn(one_line(error))
-            before: Shown | None = getattr(state_of(request), field)
+            before: Shown | None = getattr(getattr(visitor, tab), field)
             return {drop: None if before is None else str(before.preview), status: say_refused(one_line(error))}
-        return {drop: str(shown.preview), **change(request, shown)}
+        replace(visitor, session, shown)
+        return {drop: str(shown.preview), changed: visitor.changed()}
 
-    def clear(request: gr.Request) -> dict[Any, Any]:
-        return change(request, None)
+    def clear(request: gr.Request) -> int:
+        visitor = visitor_of(studio, request)
+        replace(visitor, session_of(studio, request), None)
+        return visitor.changed()
 
-    def change(request: gr.Request, shown: Shown | None) -> dict[Any, Any]:
-        state, session = state_of(request), session_of(studio, request)
+    def replace(visitor: VisitorState, session: "Session", shown: Shown | None) -> None:
+        state: TabState = getattr(visitor, tab)
         if state.job is not None:
             state.job.cancel()
         state.job = state.result = None
@@ -79,12 +78,11 @@ def take(
         keep_shown(session, f"{tab}-{field}-preview", *(() if shown is None or shown.preview == shown.path else (shown.preview,)))
         session.keep(f"{tab}-result")
         keep_shown(session, f"{tab}-result-preview")
-        return reset(state)
 
-    # one answer after the other, as each tells what the tab has by then; those of all visitors, whose previews are made in turn anyway
+    # in turn, so that what is taken away while it is looked at is gone; those of all visitors, whose previews are made in turn anyway
     ordered: dict[str, Any] = {"concurrency_id": tab, "concurrency_limit": 1, "api_visibility": "private"}
-    drop.upload(upload, drop, [drop, *outputs], preprocess=False, show_progress="minimal", **ordered)
-    drop.clear(clear, None, outputs, show_progress="hidden", **ordered)
+    drop.upload(upload, drop, [drop, status, changed], preprocess=False, show_progress="minimal", **ordered)
+    drop.clear(clear, None, changed, show_progress="hidden", **ordered)
 
 
 def invite(text: str) -> gr.HTML:

@@ -57,6 +57,8 @@ class TabState:
     """The newest; None until there is one, and again for another source or reference."""
     job: "Job | None" = None
     """While it waits or runs, as that of `VisitorState`."""
+    advised: tuple[object, ...] | None = None
+    """What the status line's last advice was, and for which pictures; None where there were none."""
 
 
 @dataclass(eq=False)
@@ -88,6 +90,8 @@ class VisitorState:
     None, and then it changes nothing on the page any more."""
     job_taken: bool = False
     """Whether its target was taken away from a job, whose button still offers to cancel it."""
+    advised: tuple[object, ...] | None = None
+    """As that of `TabState`."""
     shown_references: dict[Path, Path] = field(default_factory=dict)
     """The reference of each thumbnail that the page shows of `references`."""
     weighted: list[Path] = field(default_factory=list)

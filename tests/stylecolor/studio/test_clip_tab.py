@@ -165,6 +165,11 @@ def test_something_invites_until_there_is_a_result(page: PageClient, folder: Pat
     assert invitation["visible"] is True
 
 
-def test_a_film_is_needed(client: PageClient) -> None:
+def test_a_film_is_needed(client: PageClient, folder: Path) -> None:
     client.use("clip-colorize", "click")
     assert "there is no film yet; drop one" in client[STATUS]["value"]
+    # the page learns of the networks after a quick click
+    client.open()
+    assert "there is no film yet; drop one" in client[STATUS]["value"]
+    client.upload("clip", folder / "old.mp4")
+    assert "press Colorize" in client[STATUS]["value"]

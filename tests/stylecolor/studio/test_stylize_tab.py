@@ -153,6 +153,9 @@ def test_both_photographs_are_needed(client: PageClient) -> None:
     client.use("stylize", "click")
     assert "a photograph and a reference are needed; drop both" in client[STATUS]["value"]
     assert client["stylize"]["value"] == "Stylize"
+    # the page learns of the networks after a quick click
+    client.open()
+    assert "a photograph and a reference are needed; drop both" in client[STATUS]["value"]
 
 
 def test_a_refused_photograph_leaves_the_one_before(page: PageClient, folder: Path) -> None:

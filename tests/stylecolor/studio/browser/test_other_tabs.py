@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import APIResponse, Locator, Route, expect
 
 from stylecolor.studio.label_maps import BRUSHES, label_name
 from tests.data import regions
@@ -123,3 +123,33 @@ def test_a_clip_is_colorized(page: StudioPage, photographs: Path, tmp_path: Path
     assert saved.name == "film_colorized.mp4"
     run_copied(page.command("clip-command"), own, monkeypatch)
     assert (own / saved.name).read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("tab", "name", "source", "advice"),
+    [("Clip", "clip", "clip", "Press Colorize."), ("Stylize", "stylize", "stylize-photo", "Press Stylize.")],
+)
+def test_the_answers_to_two_drops_come_in_any_order(
+    page: StudioPage, photographs: Path, tmp_path: Path, tab: str, name: str, source: str, advice: str
+) -> None:
+    make_film(tmp_path / "film.mp4", pan(frames=4))
+    dropped = tmp_path / "film.mp4" if tab == "Clip" else photographs / "sky.webp"
+    late: list[tuple[Route, APIResponse]] = []
+
+    def hold_the_first(route: Route) -> None:
+        answer = route.fetch()
+        if late or dropped.name not in (route.request.post_data or ""):
+            route.fulfill(response=answer)
+        else:
+            late.append((route, answer))
+
+    # by it the page learns what the answer that comes belongs to
+    page.tab.route("**/queue/join*", hold_the_first)
+    page.choose_tab(tab)
+    page.upload(source, dropped)
+    page.upload(f"{name}-reference", photographs / "coffee.jpg")
+    expect(page.preview(f"{name}-reference", photographs / "coffee.jpg")).to_be_visible()
+    ((route, answer),) = late
+    route.fulfill(response=answer)
+    expect(page.element(source).locator("[src*='/session-'], [href*='/session-']")).to_be_visible()
+    expect(page.element(f"{name}-status")).to_contain_text(advice)
