@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from stylecolor.choices import MATCHINGS, SITES
-from stylecolor.errors import check_choice
+from stylecolor.errors import check_choice, one_line
 from stylecolor.studio import (
     cancelable,
     examples_panel,
@@ -23,6 +23,7 @@ from stylecolor.studio import (
 from stylecolor.studio.abilities import abilities_of
 from stylecolor.studio.fields import read_number, read_whole_number
 from stylecolor.studio.line import Ticket
+from stylecolor.studio.messages import warn
 from stylecolor.studio.model import SIZES
 from stylecolor.studio.previews import one_at_a_time, write_preview
 from stylecolor.studio.requests import SATURATION, ColorizeRequest
@@ -66,23 +67,24 @@ def build(studio: "Studio", signals: "Signals") -> None:
     outputs = [button, status, signals.result]
     inputs = [*settings, *weights]
 
-    async def run(request: gr.Request, values: Sequence[Any]) -> AsyncIterator[dict[Any, Any]]:
+    async def run(request: gr.Request, asked: ColorizeRequest) -> AsyncIterator[dict[Any, Any]]:
         visitor, session = visitor_of(studio, request), session_of(studio, request)
+        visitor.asked = asked
+        # whatever is chosen meanwhile
+        session.keep("job", *asked.files)
 
-        def work(ticket: Ticket, report: Report) -> tuple[ColorizeRequest, "Result", Path]:
-            asked = make_request(visitor, values)
-            # whatever is chosen meanwhile
-            session.keep("job", *asked.files)
+        def work(ticket: Ticket, report: Report) -> tuple["Result", Path]:
             preview = session.fresh_directory() / "result.jpg"
 
             def look(picture: "Picture") -> None:
                 with one_at_a_time:
                     write_preview(picture, preview)
 
-            return asked, studio.colorize(asked, session, report, ticket, look), preview
+            return studio.colorize(asked, session, report, ticket, look), preview
 
-        def show(done: tuple[ColorizeRequest, "Result", Path]) -> dict[Any, Any]:
-            asked, result, preview = visitor.request, visitor.result, visitor.result_preview = done
+        def show(done: tuple["Result", Path]) -> dict[Any, Any]:
+            visitor.request, (visitor.result, visitor.result_preview) = asked, done
+            result, preview = done
             # a sheet and the steps are made of what it was made of
             session.keep("result", result.path, *asked.files)
             keep_shown(session, "result-preview", preview)
@@ -103,7 +105,13 @@ def build(studio: "Studio", signals: "Signals") -> None:
         if visitor.job is not None:
             yield cancelable.cancel(visitor, button, status)
             return
-        async for update in run(request, values):
+        try:
+            asked = make_request(visitor, values)
+        except ValueError as error:
+            warn(one_line(error))
+            yield cancelable.refuse(visitor, button, status, error)
+            return
+        async for update in run(request, asked):
             yield update
 
     async def again(request: gr.Request, *values: Any) -> AsyncIterator[dict[Any, Any]]:
@@ -117,12 +125,14 @@ def build(studio: "Studio", signals: "Signals") -> None:
         except ValueError as error:
             yield cancelable.refuse(visitor, button, status, error)
             return
-        if visitor.job is None and visitor.result is not None and asked == visitor.request:
-            # Gradio may tell of a change more than once, and a field that was refused may be as it was before
+        # Gradio may tell of a change more than once, and of one before a click after it; a field that was refused may be as it was before
+        if visitor.job is not None and asked == visitor.asked:
+            yield {status: gr.skip()}
+        elif visitor.job is None and visitor.result is not None and asked == visitor.request:
             yield {status: say(describe(visitor.result))}
-            return
-        async for update in run(request, values):
-            yield update
+        else:
+            async for update in run(request, asked):
+                yield update
 
     def show_state(request: gr.Request) -> dict[Any, Any]:
         visitor, abilities = visitor_of(studio, request), abilities_of(studio.model)

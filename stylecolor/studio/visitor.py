@@ -88,6 +88,8 @@ class VisitorState:
     job: "Job | None" = None
     """Of the colorize tab, while it waits or runs. Who starts another one, or takes its target away, cancels it and puts another here, or
     None, and then it changes nothing on the page any more."""
+    asked: "ColorizeRequest | None" = None
+    """What the job is to make, or the one before it."""
     job_taken: bool = False
     """Whether its target was taken away from a job, whose button still offers to cancel it."""
     advised: tuple[object, ...] | None = None

@@ -71,12 +71,17 @@ class PageClient:
             self.properties[component]["value"] = value
         self._trigger(component, event, data)
 
-    def click(self, elem_id: str) -> None:
-        """Click a button while `use` waits in another thread, which sees what comes of it."""
+    def begin(self, elem_id: str, name: str = "click") -> None:
+        """Let one of a component's events happen while `use` waits in another thread, which sees what comes of it."""
         component = self._ids[elem_id]
         for event in self._events:
-            if [component, "click"] in event["targets"]:
+            if [component, name] in event["targets"]:
                 self._join(event, component)
+
+    @property
+    def running(self) -> int:
+        """How many events have not ended, of those that do not last."""
+        return len(self._running)
 
     def happen(self, elem_id: str) -> None:
         """Let one event happen that changes a component, without seeing what comes of it."""

@@ -8,6 +8,7 @@ import pytest
 from stylecolor.studio import colorize_tab, target_panel
 from stylecolor.studio.line import Ticket
 from stylecolor.studio.previews import one_at_a_time
+from stylecolor.studio.requests import ColorizeRequest
 from stylecolor.studio.sessions import Session
 from stylecolor.studio.visitor import VisitorState
 from tests.stylecolor.commands.running import save_photograph
@@ -102,10 +103,30 @@ def test_the_files_of_a_cancelled_job_go(page: PageClient, tmp_path: Path) -> No
     def replace_and_cancel() -> None:
         drop_references(page)
         assert reference.exists()
-        page.click("colorize")
+        page.begin("colorize")
 
     hold_up(page, replace_and_cancel)
     wait_until(lambda: not reference.exists())
+
+
+def test_a_change_that_is_told_of_after_a_click_begins_nothing_anew(page: PageClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio, asked = page.served.studio, list[ColorizeRequest]()
+    colorize = studio.colorize
+
+    def listen(request: ColorizeRequest, *others: Any) -> Any:
+        asked.append(request)
+        return colorize(request, *others)
+
+    monkeypatch.setattr(studio, "colorize", listen)
+    with studio.line.turn(Ticket(), lambda ahead: None):
+        first = threading.Thread(target=page.use, args=("colorize", "click"))
+        first.start()
+        wait_until(lambda: studio.line.waiting)
+        page.begin("strength", "input")
+        wait_until(lambda: page.running == 1)
+    first.join(LONGEST)
+    assert "Done in" in status(page)
+    assert len(asked) == 1
 
 
 def drop_references(page: PageClient) -> None:

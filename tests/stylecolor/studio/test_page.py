@@ -253,7 +253,7 @@ def test_a_second_click_cancels(page: PageClient) -> None:
         first = threading.Thread(target=page.use, args=("colorize", "click"))
         first.start()
         wait_until(lambda: studio.line.waiting)
-        page.click("colorize")
+        page.begin("colorize")
         wait_until(lambda: not studio.line.waiting)
         first.join(LONGEST)
     assert "Cancelled." in status(page)
