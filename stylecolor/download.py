@@ -1,4 +1,7 @@
-"""Files over HTTP: one large file that goes on where it stopped."""
+"""Files over HTTP: one large file that goes on where it stopped.
+
+Who only looks for a file that is there needs no requests, whose import is noisy where another thread changes the filters of warnings.
+"""
 
 import json
 import random
@@ -7,11 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import requests
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from stylecolor.progress import console, hide_progress
+
+if TYPE_CHECKING:
+    import requests
 
 TIMEOUT = (10, 30)
 """Seconds to connect, and between two pieces of an answer."""
@@ -43,8 +49,10 @@ def is_address(text: str) -> bool:
     return re.match(r"https?://[^/\s?#\[\]]+", text) is not None
 
 
-def explain(error: requests.RequestException) -> str:
+def explain(error: "requests.RequestException") -> str:
     """Why a request failed, in a few words."""
+    import requests
+
     if error.response is not None:
         return f"{error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
@@ -56,7 +64,7 @@ def explain(error: requests.RequestException) -> str:
     return str(cause).rpartition(": ")[2] or type(error).__name__
 
 
-def may_pass(error: requests.RequestException) -> bool:
+def may_pass(error: "requests.RequestException") -> bool:
     """Whether the same request may succeed later."""
     if error.response is not None:
         return error.response.status_code in _PASSING
@@ -72,7 +80,7 @@ class Version:
     size: int | None
 
     @classmethod
-    def of(cls, response: requests.Response) -> "Version":
+    def of(cls, response: "requests.Response") -> "Version":
         """The version that a whole answer sends."""
         tag = response.headers.get("ETag", "")
         # a weak tag does not promise equal bytes, and If-Range refuses it
@@ -88,7 +96,7 @@ class Version:
         except (FileNotFoundError, ValueError, TypeError):
             return cls(None, None)
 
-    def continues(self, response: requests.Response, offset: int) -> bool:
+    def continues(self, response: "requests.Response", offset: int) -> bool:
         """Whether a partial answer goes on with this version at `offset`."""
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if response.status_code != 206 or match is None or int(match[1]) != offset:
@@ -118,6 +126,8 @@ def discard_part(path: Path) -> None:
 
 
 def _fetch_rest(url: str, path: Path, report: Callable[[int, int | None], None]) -> None:
+    import requests
+
     part, notes = aside(path), _notes(path)
     version = Version.read(notes)
     offset = _size(part)
@@ -173,6 +183,8 @@ def fetch_file(
         ValueError: when the file cannot be fetched, or is not the expected one.
         OSError: when it cannot be written.
     """
+    import requests
+
     retries = retries or RETRIES
     part = aside(path)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())

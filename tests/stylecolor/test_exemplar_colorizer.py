@@ -331,3 +331,8 @@ def test_wrong_things_are_refused_in_one_line(joint_checkpoint: Path, colorizer:
 def test_importing_the_package_imports_no_torch() -> None:
     program = "import sys, stylecolor; print('torch' in sys.modules); stylecolor.ExemplarColorizer; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split() == ["False", "True"]
+
+
+def test_networks_are_there_without_what_fetches_files() -> None:
+    program = "import sys; from stylecolor.exemplar_colorizer import ExemplarColorizer; print('requests' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split() == ["False"]
