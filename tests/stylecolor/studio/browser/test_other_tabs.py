@@ -141,11 +141,13 @@ def test_the_answers_to_two_drops_come_in_any_order(
             route.continue_()
         else:
             late.append((route, route.fetch()))
+            page.tab.evaluate("window.held = true")
 
     # by it the page learns what the answer that comes belongs to
     page.tab.route("**/queue/join*", hold_the_first)
     page.choose_tab(tab)
     page.upload(source, dropped)
+    page.tab.wait_for_function("window.held")
     page.upload(f"{name}-reference", photographs / "coffee.jpg")
     expect(page.preview(f"{name}-reference", photographs / "coffee.jpg")).to_be_visible()
     ((route, answer),) = late
