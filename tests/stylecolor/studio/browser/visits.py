@@ -8,12 +8,13 @@ from typing import Any, Protocol
 from playwright.sync_api import Browser, ViewportSize
 
 import stylecolor
+from tests.stylecolor.studio import served
 from tests.stylecolor.studio.browser.studio_page import StudioPage
 
 DESKTOP = ViewportSize(width=1280, height=900)
 PHONE: dict[str, Any] = {"viewport": ViewportSize(width=390, height=844), "is_mobile": True, "has_touch": True}
-LONGEST = 30_000
-"""ms. What nothing here takes, on the busiest machine."""
+LONGEST = 1000 * served.LONGEST
+"""ms."""
 SCREENSHOTS = Path(stylecolor.__file__).resolve().parents[1] / "build" / "studio"
 
 
