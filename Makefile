@@ -19,7 +19,7 @@ setup: .venv/installed  ## make .venv and install everything, pinned (about 6 GB
 demo: setup  ## train the three stages on the sample data and colorize unseen pictures (6 minutes at most on 2 cores)
 	$(BIN)/python -m examples.demo
 
-test: setup  ## run the tests (15 minutes at most on 2 cores)
+test: setup  ## run the tests (13 minutes on 2 quiet cores, 18 to 25 on busy ones)
 	$(BIN)/pytest
 
 test-slow: setup  ## run the tests that take longer
